@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converge the settings of a tenant's service through its admin API."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: settings
+short_description: Converge the settings of a service of a tenant
+version_added: 0.1.0
+description:
+  - Reads the settings of a service through its admin API, compares them with those wanted and writes them only when they differ.
+  - The admin API is reached by a port-forward to a ready pod through the API server, so the runner needs no route to the pods and the API is never exposed.
+author:
+  - BarberPro operations (@barberpro)
+extends_documentation_fragment:
+  - barberpro.platform.cluster
+attributes:
+  check_mode:
+    description: Reads and compares, writes nothing.
+    support: full
+  diff_mode:
+    description: Shows the settings before and after.
+    support: full
+options:
+  namespace:
+    description: Namespace of the service.
+    type: str
+    required: true
+  selector:
+    description: Label selector of the service's pods. The newest ready pod is used.
+    type: str
+    required: true
+  port:
+    description: Management port of the service.
+    type: int
+    default: 9090
+  token_secret:
+    description: Name of the Secret in O(namespace) whose key C(token) authenticates the caller to the admin API.
+    type: str
+    default: booking-admin
+  settings:
+    description: The whole settings document wanted.
+    type: dict
+    required: true
+  wait_timeout:
+    description: For how many seconds to wait for a ready pod and for a service that is not yet able to answer.
+    type: int
+    default: 60
+seealso:
+  - module: barberpro.platform.stage_gate
+"""
+
+EXAMPLES = r"""
+- name: The business of the tenant
+  barberpro.platform.settings:
+    namespace: tenant-barbershop-palermo
+    selector: app.kubernetes.io/component=booking,barberpro.platform/revision=r3
+    settings: "{{ business }}"
+  register: __pipeline_settings
+
+- name: Undo it
+  barberpro.platform.settings:
+    namespace: tenant-barbershop-palermo
+    selector: app.kubernetes.io/component=booking,barberpro.platform/revision=r2
+    settings: "{{ __pipeline_settings.before }}"
+  when: __pipeline_settings.before | length > 0
+"""
+
+RETURN = r"""
+before:
+  description: The settings before. Empty when the service had none.
+  returned: success
+  type: dict
+after:
+  description: The settings after, or in check mode those that would be.
+  returned: success
+  type: dict
+fields:
+  description: Paths of the fields that differ, for example V(staff[1].name).
+  returned: success
+  type: list
+  elements: str
+pod:
+  description: The pod that was spoken to, as NAMESPACE/NAME.
+  returned: success
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.barberpro.platform.plugins.module_utils._access import AccessError
+from ansible_collections.barberpro.platform.plugins.module_utils._cluster_access import (
+    CLUSTER_ARGUMENTS,
+    cluster_api,
+)
+from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
+from ansible_collections.barberpro.platform.plugins.module_utils._settings import SettingsError, converge
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's argument spec."""
+    return dict(
+        CLUSTER_ARGUMENTS,
+        namespace=dict(type="str", required=True),
+        selector=dict(type="str", required=True),
+        port=dict(type="int", default=9090),
+        token_secret=dict(type="str", default="booking-admin", no_log=False),
+        settings=dict(type="dict", required=True),
+        wait_timeout=dict(type="int", default=60),
+    )
+
+
+def main() -> None:
+    """Converge the settings and translate the outcome into the module's result."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    params = to_plain(module.params)
+    try:
+        outcome = converge(
+            cluster_api(params),
+            namespace=params["namespace"],
+            selector=params["selector"],
+            port=params["port"],
+            token_secret=params["token_secret"],
+            wanted=params["settings"],
+            wait_timeout=params["wait_timeout"],
+            check_mode=module.check_mode,
+        )
+    except (AccessError, SettingsError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=outcome.changed,
+        before=outcome.before,
+        after=outcome.after,
+        fields=outcome.fields,
+        pod=outcome.pod,
+        diff={
+            "before": outcome.before,
+            "after": outcome.after,
+            "before_header": f"settings of {outcome.pod}",
+            "after_header": f"settings of {outcome.pod}",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
