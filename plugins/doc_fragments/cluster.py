@@ -1,0 +1,45 @@
+# -*- coding: utf-8 -*-
+# Copyright: BarberPro platform operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options that say which cluster a module talks to, and the words for its attributes."""
+
+    DOCUMENTATION = r"""
+options:
+  kubeconfig:
+    description:
+      - Path of the kubeconfig file that names the cluster and the identity to use.
+      - When not given, the environment variable E(KUBECONFIG) is used.
+      - Client certificates, tokens and C(exec) credential plugins are understood.
+    type: path
+  context:
+    description: Context of the kubeconfig file to use instead of its current one.
+    type: str
+  request_timeout:
+    description: Seconds that one answer of the API server may take before the request counts as failed.
+    type: float
+    default: 30.0
+requirements:
+  - python >= 3.11
+  - kubernetes >= 33
+  - urllib3 >= 2.3
+"""
+
+    ATTRIBUTES = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and tell what would change without writing anything.
+  diff_mode:
+    description: Returns what has changed (or would change) when run with C(--diff).
+  idempotent:
+    description: A second run with the same options and an unchanged cluster sends no write and reports no change.
+  action_group:
+    description: Use C(group/barberpro.platform.platform) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - barberpro.platform.platform
+"""

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright: BarberPro platform operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_info
+version_added: 0.1.0
+short_description: Show the kept revisions of one tenant
+description:
+  - Reads the record of a tenant and its kept revisions from the namespace C(barberpro-system).
+author:
+  - BarberPro platform operations (@barberpro)
+options:
+  name:
+    description: Name of the tenant.
+    type: str
+    required: true
+  revision:
+    description: Also return the objects of this revision.
+    type: int
+extends_documentation_fragment:
+  - barberpro.platform.cluster
+  - barberpro.platform.cluster.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Reads only.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Which revisions can we return to
+  barberpro.platform.release_info:
+    name: barbershop-palermo
+  register: history
+"""
+
+RETURN = r"""
+exists:
+  description: Whether the tenant has a record.
+  returned: success
+  type: bool
+current:
+  description: The revision that customers are routed to, null when there is none.
+  returned: success
+  type: int
+  sample: 4
+pending:
+  description: A revision that was staged and neither promoted nor undone, null when there is none.
+  returned: success
+  type: int
+previous:
+  description: The newest finished revision, null when no run has ended well yet.
+  returned: success
+  type: int
+  sample: 4
+highest:
+  description: The highest revision number ever used, 0 when there is none.
+  returned: success
+  type: int
+  sample: 4
+revisions:
+  description: The kept revisions, ascending.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    number:
+      description: The revision's number.
+      type: int
+      sample: 4
+    state:
+      description: V(current), V(pending) or V(kept).
+      type: str
+      sample: current
+    content_hash:
+      description: Hash of its set of objects.
+      type: str
+    objects:
+      description: Number of objects in its set.
+      type: int
+      sample: 27
+    created:
+      description: When it was stored.
+      type: str
+      sample: "2026-01-02T03:04:05Z"
+objects:
+  description: The objects of O(revision), values of Secrets redacted.
+  returned: when O(revision) is given
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _info, _module
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **_module.CLUSTER_ARGUMENTS,
+            "name": {"type": "str", "required": True},
+            "revision": {"type": "int"},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, _info.releases)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright: BarberPro platform operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tenant
+version_added: 0.1.0
+short_description: Converge the namespace, isolation objects and credentials of one tenant
+description:
+  - Applies the infrastructure objects of a tenant by server-side apply as field manager C(barberpro.platform), policies first,
+    and returns when the namespace is active and its quotas are in force.
+  - Creates Secrets whose values are generated once and never shown, replaced or logged.
+  - An object is written only when it differs from what is asked.
+  - With O(state=absent) the namespace, everything in it and the stored revisions are removed.
+author:
+  - BarberPro platform operations (@barberpro)
+options:
+  state:
+    description: Whether the tenant shall exist.
+    type: str
+    choices: [present, absent]
+    default: present
+  name:
+    description: Name of the tenant, an RFC 1123 label of at most 40 characters.
+    type: str
+    required: true
+  objects:
+    description:
+      - The tenant's infrastructure objects, its Namespace included, as rendered by P(barberpro.platform.render#filter).
+      - Each must carry the label C(barberpro.platform/tenant) with the tenant's name. Secrets with values are refused, see O(credentials).
+      - Objects of other phases are ignored, so that the whole rendered set can be given.
+    type: list
+    elements: dict
+    default: []
+  credentials:
+    description: Secrets of the tenant's namespace.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      data:
+        description: Keys that are not secret (a host, a port, a user name), brought to these values.
+        type: dict
+        default: {}
+      secret_data:
+        description: Keys whose values are secret and given, brought to these values.
+        type: dict
+        default: {}
+      generate:
+        description: Keys that get a random value of 256 bits when they have none. An existing value is kept.
+        type: list
+        elements: str
+        default: []
+  confirm:
+    description: Must repeat O(name) for O(state=absent).
+    type: str
+  force_conflicts:
+    description: Take over fields that another field manager has set. Without it such a field is an error that names the manager.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds to wait for the namespace and its quotas, or for the removal.
+    type: float
+    default: 120.0
+extends_documentation_fragment:
+  - barberpro.platform.cluster
+  - barberpro.platform.cluster.attributes
+attributes:
+  check_mode:
+    support: full
+    details: By dry run on the API server. Objects of a namespace that does not exist yet are reported as created without one.
+  diff_mode:
+    support: full
+    details: Without server-side bookkeeping fields, and with the values of Secrets redacted.
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Converge the tenant's namespace, policies and credentials
+  barberpro.platform.tenant:
+    name: barbershop-palermo
+    objects: "{{ template_dirs | barberpro.platform.render(context) }}"
+    credentials:
+      - name: booking-database
+        data: {host: postgresql.barberpro-data.svc, port: "5432", user: barbershop_palermo_app}
+        generate: [password]
+
+- name: Remove the tenant with all it has in the cluster
+  barberpro.platform.tenant:
+    name: barbershop-palermo
+    state: absent
+    confirm: barbershop-palermo
+"""
+
+RETURN = r"""
+objects:
+  description: Every object looked at and what happened (in check mode would happen) to it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    object:
+      description: Kind, namespace and name.
+      type: str
+      sample: Secret tenant-barbershop-palermo/booking-database
+    action:
+      description: C(created), C(changed), C(deleted) or C(unchanged).
+      type: str
+      sample: unchanged
+namespace:
+  description: The tenant's namespace.
+  returned: always
+  type: str
+  sample: tenant-barbershop-palermo
+created:
+  description: Whether the namespace did not exist before.
+  returned: always
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _module, _tenant
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **_module.CLUSTER_ARGUMENTS,
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "name": {"type": "str", "required": True},
+            "objects": {"type": "list", "elements": "dict", "default": []},
+            "credentials": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                # The values under "data" are no secrets; those that are have an option of their own that is never logged.
+                "no_log": False,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "data": {"type": "dict", "default": {}, "no_log": False},
+                    "secret_data": {"type": "dict", "default": {}, "no_log": True},
+                    "generate": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "confirm": {"type": "str"},
+            "force_conflicts": {"type": "bool", "default": False},
+            "wait_timeout": {"type": "float", "default": 120.0},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, _tenant.converge)
+
+
+if __name__ == "__main__":
+    main()
