@@ -1,0 +1,120 @@
+# barberpro.platform: everything that a checkout does. `make help` lists the targets.
+# State lives in .venv/, .embedded/ and reports/; every target can be run again after it was killed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TENANT ?= barbershop-palermo
+PYTHON ?= python3
+STEP := $(PYTHON) demo/step.py
+BIN := .venv/bin
+PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded
+PYTEST := $(BIN)/python -m pytest -c pyproject.toml --rootdir .
+COLLECTION := .venv/collections/ansible_collections/barberpro/platform
+
+# cluster, down, images, doctor: the embedded Kubernetes. PROFILE=simulated starts the one without nodes.
+include cluster/cluster.mk
+
+##@ The two commands
+.PHONY: demo test
+demo: doctor setup ## From a bare machine to a barbershop that serves over HTTPS
+	@$(MAKE) cluster images platform deploy
+	@$(BIN)/python demo/summary.py $(TENANT)
+
+test: doctor setup setup-test ## Every check of this repository, cheapest first; ends with pytest's summary
+	@$(MAKE) cluster images platform
+	@$(MAKE) cluster PROFILE=simulated
+	@$(STEP) "All tests" -- $(PYTEST) --verbose --cov --cov-report=term --cov-fail-under=90 \
+		tests/lint tests/unit services tests/integration tests/molecule tests/e2e
+
+##@ Environment
+.PHONY: setup setup-test
+setup: .venv/.ready ## Python environment from requirements.lock, and the link that makes this checkout a collection
+
+.venv/.ready: requirements.lock debian-packages.txt
+	@$(call apt,debian-packages.txt)
+	@$(call venv,.venv,requirements.lock)
+	@mkdir -p $(dir $(COLLECTION)) && ln -sfnT $(CURDIR) $(COLLECTION)
+	@touch $@
+
+setup-test: setup .venv-2.18/.ready ## What only the tests need: a browser, a second environment with ansible-core 2.18
+	@$(call apt,tests/debian-packages.txt)
+
+.venv-2.18/.ready: requirements-2.18.lock
+	@$(call venv,.venv-2.18,requirements-2.18.lock)
+	@mkdir -p .venv-2.18/collections/ansible_collections/barberpro
+	@ln -sfnT $(CURDIR) .venv-2.18/collections/ansible_collections/barberpro/platform
+	@touch $@
+
+##@ Operations on the embedded cluster
+.PHONY: platform deploy rollback status
+platform: setup ## What tenants share: CRDs, policies, gateway, PostgreSQL, monitoring
+	@$(STEP) "Platform" -- $(PLAYBOOK) deploy_platform.yml
+
+deploy: setup ## Deploy TENANT (default barbershop-palermo)
+	@$(STEP) "Tenant $(TENANT)" -- $(PLAYBOOK) deploy_vertical.yml --limit $(TENANT)
+
+rollback: setup ## Return TENANT to revision TO
+	@$(STEP) "Tenant $(TENANT)" -- $(PLAYBOOK) rollback_vertical.yml --limit $(TENANT) -e to_revision=$(TO)
+
+status: setup ## All tenants at a glance
+	@$(PLAYBOOK) status.yml
+
+##@ Tests, layer by layer
+.PHONY: lint sanity unit integration molecule e2e one
+lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
+	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
+
+sanity: setup ## ansible-test sanity on a copy of the tracked files
+	@$(STEP) "Sanity" -- $(PYTEST) tests/lint/test_sanity.py
+
+unit: setup ## Unit tests of plugins and services
+	@$(STEP) "Unit tests" -- $(PYTEST) tests/unit services
+
+integration: setup ## Against the simulated cluster
+	@$(MAKE) cluster PROFILE=simulated
+	@$(STEP) "Integration tests" -- $(PYTEST) tests/integration
+
+molecule: setup ## The scenarios default and rollback, on the embedded cluster
+	@$(STEP) "Molecule" -- $(PYTEST) tests/molecule
+
+e2e: setup-test ## Customers, failures and intruders, on the embedded cluster
+	@$(STEP) "End-to-end tests" -- $(PYTEST) --verbose tests/e2e
+
+one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
+	@$(PYTEST) --verbose $(T)
+
+##@ Release
+.PHONY: build lock clean help
+build: setup ## Build the collection, install it elsewhere and resolve its playbooks by name
+	@$(STEP) "Collection" -- $(PYTEST) tests/lint/test_build.py
+
+lock: ## Pin the Python packages anew, from pyproject.toml and requirements-2.18.in
+	@$(BIN)/uv pip compile pyproject.toml --group services --group test $(LOCK) -o requirements.lock
+	@$(BIN)/uv pip compile requirements-2.18.in $(LOCK) -o requirements-2.18.lock
+
+clean: ## Remove what tests and builds leave (not the cluster: make down; not the environment)
+	@rm -rf dist .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Recipes that more than one target needs.
+LOCK := --quiet --universal --generate-hashes --python-version 3.11
+
+# $(call apt,FILE): install what FILE lists and is missing.
+define apt
+missing=$$(for p in $$(grep -v '^#' $(1)); do dpkg-query -Wf '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo $$p; done); \
+[ -z "$$missing" ] || $(STEP) "Debian packages: $$(echo $$missing)" -- bash -c "apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$(echo $$missing)"
+endef
+
+# $(call venv,FOLDER,LOCK): exactly the packages of LOCK, verified by their hashes; uv comes first, because it takes seconds.
+define venv
+$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; PYTHON=... names another one")'
+$(PYTHON) -m venv $(1)
+awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(1)/uv.txt
+$(STEP) "Python packages of $(1): installer" -- $(1)/bin/python -m pip install --quiet --require-hashes -r $(1)/uv.txt
+$(STEP) "Python packages of $(1)" -- $(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes -r $(2)
+endef
