@@ -11,7 +11,8 @@ module: run_report
 short_description: Write the report of a run
 version_added: 0.1.0
 description:
-  - Writes C(report.json) and a self-contained C(report.html) below O(path)/TENANT/TIME, and keeps the JSON in the cluster because the disk of a runner may not
+  - Writes C(report.json) and a self-contained C(report.html) below O(path)/TENANT/TIME, and keeps the JSON in the cluster because the disk
+    of a runner may not
     outlive its job.
   - A report that cannot be written never hides the outcome of the run. It becomes a warning, and the other copy is still made.
 author:
@@ -66,19 +67,22 @@ options:
     default: []
   diff:
     description:
-      - What changed. A list of dictionaries with C(before) and C(after) (text or data) and optionally C(before_header) and C(after_header), or with C(prepared) text,
+      - What changed. A list of dictionaries with C(before) and C(after) (text or data) and optionally C(before_header) and C(after_header),
+        or with C(prepared) text,
         as modules return it.
       - Values of Secrets are replaced before anything is written.
     type: list
     elements: dict
     default: []
   objects:
-    description: The objects of the run with what was done to each (C(object) and C(action)), as the M(barberpro.platform.release) module returns them.
+    description: The objects of the run with what was done to each (C(object) and C(action)), as the M(barberpro.platform.release) module
+      returns them.
     type: list
     elements: dict
     default: []
   versions:
-    description: Versions worth keeping, by name, for example of images. Those of the collection, of Ansible, of Python and of Kubernetes are added.
+    description: Versions worth keeping, by name, for example of images. Those of the collection, of Ansible, of Python and of Kubernetes
+      are added.
     type: dict
     default: {}
   operator:
@@ -167,26 +171,26 @@ def argument_spec() -> dict[str, Any]:
     """Return the module's argument spec."""
     return dict(
         CLUSTER_ARGUMENTS,
-        path=dict(type="path", required=True),
-        tenant=dict(type="str", required=True),
-        vertical=dict(type="str", required=True),
-        revision=dict(type="str", default=""),
-        result=dict(type="str", required=True, choices=["succeeded", "unchanged", "failed", "rolled_back"]),
-        started=dict(type="float", required=True),
-        finished=dict(type="float"),
-        stages=dict(type="list", elements="dict", default=[]),
-        planned_stages=dict(type="list", elements="dict", default=[]),
-        diff=dict(type="list", elements="dict", default=[]),
-        objects=dict(type="list", elements="dict", default=[]),
-        versions=dict(type="dict", default={}),
-        operator=dict(type="dict", default={}),
-        error=dict(type="str", default=""),
-        next_step=dict(type="str", default=""),
-        undone=dict(type="list", elements="str", default=[]),
-        url=dict(type="str", default=""),
-        keep_in_cluster=dict(type="bool", default=True),
-        namespace=dict(type="str", default="barberpro-system"),
-        keep=dict(type="int", default=20),
+        path={"type": "path", "required": True},
+        tenant={"type": "str", "required": True},
+        vertical={"type": "str", "required": True},
+        revision={"type": "str", "default": ""},
+        result={"type": "str", "required": True, "choices": ["succeeded", "unchanged", "failed", "rolled_back"]},
+        started={"type": "float", "required": True},
+        finished={"type": "float"},
+        stages={"type": "list", "elements": "dict", "default": []},
+        planned_stages={"type": "list", "elements": "dict", "default": []},
+        diff={"type": "list", "elements": "dict", "default": []},
+        objects={"type": "list", "elements": "dict", "default": []},
+        versions={"type": "dict", "default": {}},
+        operator={"type": "dict", "default": {}},
+        error={"type": "str", "default": ""},
+        next_step={"type": "str", "default": ""},
+        undone={"type": "list", "elements": "str", "default": []},
+        url={"type": "str", "default": ""},
+        keep_in_cluster={"type": "bool", "default": True},
+        namespace={"type": "str", "default": "barberpro-system"},
+        keep={"type": "int", "default": 20},
     )
 
 

@@ -12,7 +12,8 @@ short_description: Converge the settings of a service of a tenant
 version_added: 0.1.0
 description:
   - Reads the settings of a service through its admin API, compares them with those wanted and writes them only when they differ.
-  - The admin API is reached by a port-forward to a ready pod through the API server, so the runner needs no route to the pods and the API is never exposed.
+  - The admin API is reached by a port-forward to a ready pod through the API server, so the runner needs no route to the pods and the API
+    is never exposed.
 author:
   - BarberPro operations (@barberpro)
 extends_documentation_fragment:
@@ -105,12 +106,12 @@ def argument_spec() -> dict[str, Any]:
     """Return the module's argument spec."""
     return dict(
         CLUSTER_ARGUMENTS,
-        namespace=dict(type="str", required=True),
-        selector=dict(type="str", required=True),
-        port=dict(type="int", default=9090),
-        token_secret=dict(type="str", default="booking-admin", no_log=False),
-        settings=dict(type="dict", required=True),
-        wait_timeout=dict(type="int", default=60),
+        namespace={"type": "str", "required": True},
+        selector={"type": "str", "required": True},
+        port={"type": "int", "default": 9090},
+        token_secret={"type": "str", "default": "booking-admin", "no_log": False},
+        settings={"type": "dict", "required": True},
+        wait_timeout={"type": "int", "default": 60},
     )
 
 

@@ -1,0 +1,42 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read rendered YAML: several documents, with the C parser where it is there, and no key twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """A safe loader that refuses a mapping with the same key twice: the later one would silently win."""
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
+    """Construct a mapping; raises yaml.constructor.ConstructorError for a key that is there twice."""
+    seen = set()
+    for key_node, _value in node.value:  # before merge keys (<<) are resolved: what they bring may be overridden
+        if isinstance(key_node, yaml.ScalarNode) and key_node.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key_node.value!r} is there twice", key_node.start_mark)
+        if isinstance(key_node, yaml.ScalarNode):
+            seen.add(key_node.value)
+    loader.flatten_mapping(node)
+    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
+
+
+def _text(loader: Any, node: yaml.ScalarNode) -> str:
+    """Keep dates as the text they are: Kubernetes has no date type."""
+    return str(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
+
+
+def documents_of(text: str) -> list[Any]:
+    """Return the documents of ``text`` that are not empty. Raises yaml.YAMLError."""
+    return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
