@@ -1,7 +1,7 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
-# Copyright: BarberPro platform operations
+# Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -14,7 +14,7 @@ description:
   - The new revision comes up beside the running one and takes over by a change of the route, so that customers are always served.
   - Only objects that this collection has created for the tenant are ever changed or deleted.
 author:
-  - BarberPro platform operations (@barberpro)
+  - BarberPro operations (@barberpro)
 options:
   name:
     description: Name of the tenant.
@@ -204,7 +204,6 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.barberpro.platform.plugins.module_utils import _module, _release
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
-# Copyright: BarberPro platform operations
+# Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -11,7 +11,7 @@ short_description: Show the kept revisions of one tenant
 description:
   - Reads the record of a tenant and its kept revisions from the namespace C(barberpro-system).
 author:
-  - BarberPro platform operations (@barberpro)
+  - BarberPro operations (@barberpro)
 options:
   name:
     description: Name of the tenant.
@@ -97,7 +97,6 @@ objects:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.barberpro.platform.plugins.module_utils import _info, _module
 
 

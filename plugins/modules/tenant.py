@@ -1,7 +1,7 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
-# Copyright: BarberPro platform operations
+# Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -15,7 +15,7 @@ description:
   - An object is written only when it differs from what is asked.
   - With O(state=absent) the namespace, everything in it and the stored revisions are removed.
 author:
-  - BarberPro platform operations (@barberpro)
+  - BarberPro operations (@barberpro)
 options:
   state:
     description: Whether the tenant shall exist.
@@ -126,7 +126,6 @@ created:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.barberpro.platform.plugins.module_utils import _module, _tenant
 
 

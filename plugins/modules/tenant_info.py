@@ -1,7 +1,7 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
-# Copyright: BarberPro platform operations
+# Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -12,7 +12,7 @@ description:
   - Reads the namespaces that carry the label C(barberpro.platform/tenant), the record of each tenant and the objects of its revision.
   - One list request per kind serves all tenants.
 author:
-  - BarberPro platform operations (@barberpro)
+  - BarberPro operations (@barberpro)
 options:
   name:
     description: Only this tenant.
@@ -101,7 +101,6 @@ tenants:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.barberpro.platform.plugins.module_utils import _info, _module
 
 

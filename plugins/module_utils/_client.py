@@ -1,0 +1,229 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small concurrent client of the Kubernetes API.
+
+One urllib3 connection pool a client, safe for threads. Requests that can be repeated are: on 429 and 5xx (obeying Retry-After) and on
+broken connections, until a deadline. Objects are plain dicts as the API server sends them.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import importlib
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, Unreachable
+from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import Connection, load
+
+MANAGER = "barberpro.platform"
+APPLY = "application/apply-patch+yaml"  # JSON is YAML
+MERGE = "application/merge-patch+json"
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+IDEMPOTENT = frozenset({"GET", "HEAD", "DELETE", "PUT"})
+# How long a server that never answered may stay silent before we say so, and how long one that did is waited for (it restarts).
+FIRST_CONTACT_SECONDS = 5.0
+RIDE_OUT_SECONDS = 60.0
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer: ``status``, ``headers`` (keys in lower case) and the raw ``data``."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as an object; a body that is none becomes {"message": text}."""
+        try:
+            document = json.loads(self.data or b"{}")
+        except ValueError:
+            document = None
+        if isinstance(document, dict):
+            return document
+        return {"message": self.data.decode("utf-8", "replace")[:500]}
+
+
+def url_path(*segments: str, query: Mapping[str, Any] | None = None) -> str:
+    """Join path segments, each quoted, and a query; keys whose value is None are left out."""
+    path = "/" + "/".join(quote(segment, safe="") for segment in segments)
+    given = {key: str(value) for key, value in (query or {}).items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+class Client:
+    """Requests to one API server as one identity."""
+
+    def __init__(self, connection: Connection, *, request_timeout: float = 30.0, concurrency: int = 16) -> None:
+        self.connection = connection
+        self.request_timeout = request_timeout
+        self.concurrency = concurrency
+        self.http = importlib.import_module("urllib3")
+        options: dict[str, Any] = {"maxsize": concurrency + 8, "retries": False}
+        if connection.tls is not None:
+            options |= {"ssl_context": connection.tls, "server_hostname": connection.server_name}
+        self.pool = self.http.PoolManager(num_pools=4, **options)
+        self._answered = False
+        # Seconds that the server's clock is ahead of ours; ages of objects are measured on the server's.
+        self.clock_offset = 0.0
+        self._lock = threading.Lock()
+        self.cache: dict[str, Any] = {}
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], **more: Any) -> Client:
+        """Make a client of a module's options ``kubeconfig``, ``context`` and ``request_timeout``. Raises KubeconfigError."""
+        timeout = float(options.get("request_timeout") or 30.0)
+        return cls(load(options.get("kubeconfig"), options.get("context")), request_timeout=timeout, **more)
+
+    def headers(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the headers every request carries, Authorization included when a token is used."""
+        headers = {"Accept": "application/json", "User-Agent": MANAGER, **(extra or {})}
+        token = self.connection.token()
+        if token:
+            headers["Authorization"] = token
+        return headers
+
+    def now(self) -> float:
+        """Return the time of the API server in seconds since the epoch."""
+        return time.time() + self.clock_offset
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Send one request once and return urllib3's response. Raises urllib3's errors."""
+        response = self.pool.request(
+            method,
+            self.connection.server + path,
+            body=body,
+            headers=self.headers(headers),
+            timeout=self.http.Timeout(connect=min(10.0, self.request_timeout), read=timeout or self.request_timeout),
+            preload_content=not stream,
+            redirect=False,
+        )
+        self._answered = True
+        date = email.utils.parsedate_tz(response.headers.get("Date") or "")
+        if date:
+            self.clock_offset = email.utils.mktime_tz(date) - time.time()
+        return response
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        content_type: str = "application/json",
+        repeatable: bool | None = None,
+        target: str = "",
+        verb: str = "",
+        accept: str | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Send a request, repeat it while that is safe and useful, and return a successful answer.
+
+        ``body`` is bytes or something for JSON; ``deadline`` (monotonic clock) bounds the repetition; ``repeatable`` says that doing
+        it twice is harmless (default: by method, a server-side apply always is). Raises ApiError and Unreachable.
+        """
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+        headers = {} if data is None else {"Content-Type": content_type}
+        if accept:
+            headers["Accept"] = accept
+        again = (method in IDEMPOTENT or content_type == APPLY) if repeatable is None else repeatable
+        started, attempt = time.monotonic(), 0
+        while True:
+            limit = deadline or started + (RIDE_OUT_SECONDS if self._answered else FIRST_CONTACT_SECONDS)
+            pause = min(8.0, 0.2 * 2**attempt) * random.uniform(0.7, 1.3)
+            try:
+                raw = self.send(method, path, body=data, headers=headers, timeout=timeout)
+            except self.http.exceptions.HTTPError as error:
+                sent = not isinstance(error, (self.http.exceptions.NewConnectionError, self.http.exceptions.ConnectTimeoutError))
+                if self._hopeless(error) or (sent and not again) or time.monotonic() + pause > limit:
+                    raise self._unreachable(error, target or path) from error
+            else:
+                response = Response(raw.status, {key.lower(): value for key, value in raw.headers.items()}, raw.data)
+                if response.status < 300:
+                    return response
+                error_ = ApiError(response.status, response.json(), verb=verb or method, target=target or path)
+                pause = max(pause, _retry_after(response))
+                # 429 and 503 say that the request was not carried out; other 5xx leave that open.
+                if response.status not in TRANSIENT or not (again or response.status in (429, 503)) or time.monotonic() + pause > limit:
+                    raise error_
+            attempt += 1
+            time.sleep(pause)
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Like call(), returning the decoded body."""
+        return self.call(method, path, **options).json()
+
+    def _hopeless(self, error: Exception) -> bool:
+        """Whether a broken connection will stay so: a certificate that does not verify, a host name that does not exist."""
+        text = str(error)
+        return (
+            isinstance(error, self.http.exceptions.SSLError) or "certificate verify failed" in text or "Name or service not known" in text
+        )
+
+    def _unreachable(self, error: Exception, target: str) -> Unreachable:
+        cause = getattr(error, "reason", None) or error
+        text = str(cause).rsplit(": ", 1)[-1] if not isinstance(error, self.http.exceptions.SSLError) else str(cause)
+        return Unreachable(
+            f"API server {self.connection.server} (kubeconfig {self.connection.origin}) does not answer: {text.strip()}; "
+            f"check that the cluster runs and that the address is right (while asking for {target})"
+        )
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R | PlatformError]:
+        """Call ``function`` for each item, at most ``concurrency`` at a time, and return the results in order.
+
+        An item whose call raises PlatformError yields that error in place of a result, so that one failure hides no other.
+        """
+
+        def attempt(item: T) -> R | PlatformError:
+            try:
+                return function(item)
+            except PlatformError as error:
+                return error
+
+        work = list(items)
+        if len(work) < 2:
+            return [attempt(item) for item in work]
+        with ThreadPoolExecutor(min(self.concurrency, len(work))) as executor:
+            return list(executor.map(attempt, work))
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Return what ``make`` returned the first time for this key (discovery, version and the like)."""
+        with self._lock:
+            if key not in self.cache:
+                self.cache[key] = make()
+            value: T = self.cache[key]
+            return value
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.pool.clear()
+
+
+def _retry_after(response: Response) -> float:
+    """Return the seconds the server asks to wait, at most 30, else 0."""
+    try:
+        return min(30.0, float(response.headers.get("retry-after", "0")))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,82 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors whose text is a sentence for the operator: what, where, why and what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# The API server's own wording of a permission that is missing.
+_FORBIDDEN = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
+
+
+class PlatformError(Exception):
+    """An error to be shown as it is; ``details`` are further keys of the module's result."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class KubeconfigError(PlatformError):
+    """The kubeconfig file is missing, unreadable or does not name what was asked."""
+
+
+class Unreachable(PlatformError):
+    """The API server does not answer at all (refused, timed out, wrong certificate)."""
+
+
+class ApiError(PlatformError):
+    """An answer of the API server that is not a success.
+
+    Attributes: ``status`` (HTTP code), ``reason`` (the server's word, e.g. ``NotFound``), ``server_message``, ``verb``, ``target``
+    ("Kind namespace/name" or the path) and ``causes`` (list of dicts with ``reason``, ``message``, ``field``).
+    """
+
+    def __init__(self, status: int, body: dict[str, Any], *, verb: str, target: str) -> None:
+        self.status = status
+        self.reason = str(body.get("reason") or "")
+        self.server_message = str(body.get("message") or f"HTTP status {status}")
+        self.verb = verb
+        self.target = target
+        details = body.get("details") or {}
+        self.causes: list[dict[str, Any]] = list(details.get("causes") or [])
+        self.retry_after = details.get("retryAfterSeconds")
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        if self.status == 401:
+            return (
+                f"{self.target}: the API server does not accept the credentials of the kubeconfig (401 Unauthorized): "
+                "they are wrong or have expired; renew them or name another kubeconfig"
+            )
+        denied = _FORBIDDEN.search(self.server_message)
+        if self.status == 403 and denied:
+            group = f".{denied['group']}" if denied["group"] else ""
+            where = f"in namespace {denied['namespace']}" if denied["namespace"] else "at cluster scope"
+            return (
+                f"{self.target}: user {denied['user']} may not {denied['verb']} {denied['resource']}{group} {where}; "
+                "grant it (deploy_platform.yml installs the deployer's ClusterRole) or use another identity"
+            )
+        return f"{self.target}: {self.verb} refused by the API server: {self.server_message}"
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the object (not its kind) does not exist."""
+        return self.status == 404
+
+    @property
+    def field_conflicts(self) -> list[tuple[str, str]]:
+        """(manager, field) of each field that another manager has set; empty when this is no such conflict."""
+        found = []
+        for cause in self.causes:
+            if cause.get("reason") == "FieldManagerConflict":
+                manager = re.search(r'conflict with "([^"]*)"', str(cause.get("message") or ""))
+                found.append((manager[1] if manager else "unknown", str(cause.get("field") or "?")))
+        return found

@@ -1,0 +1,230 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What objects are called and where they live: references, resource paths, and the verbs on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, MANAGER, Client, Response, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+
+PREFIX = "barberpro.platform"
+TENANT_LABEL = f"{PREFIX}/tenant"
+PHASE_ANNOTATION = f"{PREFIX}/phase"
+PHASES = ("infrastructure", "workloads", "promotion", "monitoring")
+SYSTEM_NAMESPACE = "barberpro-system"
+
+# Kinds of every cluster: (plural, namespaced). Others are discovered, one request a group version.
+_KNOWN: dict[tuple[str, str], tuple[str, bool]] = {
+    ("v1", "Namespace"): ("namespaces", False),
+    ("v1", "Pod"): ("pods", True),
+    ("v1", "Service"): ("services", True),
+    ("v1", "Secret"): ("secrets", True),
+    ("v1", "ConfigMap"): ("configmaps", True),
+    ("v1", "ServiceAccount"): ("serviceaccounts", True),
+    ("v1", "ResourceQuota"): ("resourcequotas", True),
+    ("v1", "LimitRange"): ("limitranges", True),
+    ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
+    ("v1", "Event"): ("events", True),
+    ("apps/v1", "Deployment"): ("deployments", True),
+    ("apps/v1", "StatefulSet"): ("statefulsets", True),
+    ("apps/v1", "DaemonSet"): ("daemonsets", True),
+    ("apps/v1", "ReplicaSet"): ("replicasets", True),
+    ("batch/v1", "Job"): ("jobs", True),
+    ("batch/v1", "CronJob"): ("cronjobs", True),
+    ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
+    ("rbac.authorization.k8s.io/v1", "Role"): ("roles", True),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("rolebindings", True),
+    ("policy/v1", "PodDisruptionBudget"): ("poddisruptionbudgets", True),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): ("horizontalpodautoscalers", True),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): ("httproutes", True),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): ("servicemonitors", True),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): ("prometheusrules", True),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """One object: ``api_version`` ("apps/v1"), ``kind``, ``namespace`` ("" for a cluster's own) and ``name``."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any]) -> Ref:
+        """Return the reference of an object. Raises PlatformError when it does not say what it is."""
+        metadata = obj.get("metadata") or {}
+        if not obj.get("apiVersion") or not obj.get("kind") or not metadata.get("name"):
+            shown = json.dumps({"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "name": metadata.get("name")})
+            raise PlatformError(f"object {shown}: apiVersion, kind and metadata.name are needed; correct the template that made it")
+        return cls(str(obj["apiVersion"]), str(obj["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"]))
+
+    @property
+    def group(self) -> str:
+        """Return the API group, "" for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """Return the name used in records. It leaves the version out: another version of a kind is the same object."""
+        kind = f"{self.kind}.{self.group}" if self.group else self.kind
+        return f"{kind} {self.path}"
+
+    @property
+    def path(self) -> str:
+        """Return "namespace/name", or the name alone for a cluster's own object."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.path}"
+
+
+def ref_of_key(key: str, api_version: str) -> Ref:
+    """Return the reference that has this ``key`` (see Ref.key)."""
+    kind, _, path = key.partition(" ")
+    namespace, _, name = path.rpartition("/")
+    return Ref(api_version, kind.partition(".")[0], namespace, name)
+
+
+def phase_of(obj: Mapping[str, Any]) -> str:
+    """Return the phase that an object says it belongs to; "workloads" when it says none. Raises PlatformError for an unknown one."""
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    phase = str(annotations.get(PHASE_ANNOTATION) or "workloads")
+    if phase not in PHASES:
+        raise PlatformError(f"{Ref.of(obj)}: annotation {PHASE_ANNOTATION} is {phase!r}; it must be one of {', '.join(PHASES)}")
+    return phase
+
+
+def digest(value: Any) -> str:
+    """Return a hash of a JSON value that does not depend on the order of keys (40 hex digits of SHA-256)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def own_digest(obj: Mapping[str, Any]) -> str | None:
+    """Return a digest of our own managedFields entry, None when there is none: it changes when anybody changes a field of ours."""
+    for entry in (obj.get("metadata") or {}).get("managedFields") or []:
+        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource"):
+            return digest([entry.get("apiVersion"), entry.get("time"), entry.get("fieldsV1")])
+    return None
+
+
+class Resources:
+    """The verbs on objects, with paths looked up lazily, one discovery request a group version."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def path(
+        self, api_version: str, kind: str, namespace: str = "", name: str = "", *more: str, query: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return the URL path of a kind's collection or of one object. Raises PlatformError when the cluster does not know the kind."""
+        plural, namespaced = self._resource(api_version, kind)
+        root = ["apis", *api_version.split("/")] if "/" in api_version else ["api", api_version]
+        scope = ["namespaces", namespace] if namespaced and namespace else []
+        return url_path(*root, *scope, plural, *([name] if name else []), *more, query=query)
+
+    def namespaced(self, api_version: str, kind: str) -> bool:
+        """Return whether objects of the kind live in a namespace."""
+        return self._resource(api_version, kind)[1]
+
+    def _resource(self, api_version: str, kind: str) -> tuple[str, bool]:
+        known = _KNOWN.get((api_version, kind))
+        if known:
+            return known
+        served = self.client.once(f"discovery {api_version}", lambda: self._discover(api_version))
+        if kind not in served:
+            raise PlatformError(
+                f"kind {kind} of {api_version} is not known to the cluster; install its CustomResourceDefinition (deploy_platform.yml does)"
+            )
+        return served[kind]
+
+    def _discover(self, api_version: str) -> dict[str, tuple[str, bool]]:
+        path = "/apis/" + api_version if "/" in api_version else "/api/" + api_version
+        try:
+            found = self.client.request("GET", path, target=f"API group {api_version}", verb="discovery")
+        except ApiError as error:
+            if error.not_found:
+                return {}
+            raise
+        return {item["kind"]: (item["name"], bool(item["namespaced"])) for item in found.get("resources") or [] if "/" not in item["name"]}
+
+    def get(self, ref: Ref) -> dict[str, Any] | None:
+        """Return the live object, or None when it (or its kind) does not exist."""
+        try:
+            return self.client.request("GET", self.path(ref.api_version, ref.kind, ref.namespace, ref.name), target=str(ref), verb="get")
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def list(
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str | None = None, fields: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the objects of a kind (all namespaces when ``namespace`` is ""), page by page; [] when the kind is not served."""
+        found: list[dict[str, Any]] = []
+        token = None
+        while True:
+            query = {"labelSelector": labels, "fieldSelector": fields, "limit": 1000, "continue": token}
+            where = f"{kind} in namespace {namespace}" if namespace else f"{kind} in all namespaces"
+            try:
+                page = self.client.request("GET", self.path(api_version, kind, namespace, query=query), target=where, verb="list")
+            except ApiError as error:
+                if error.not_found:
+                    return []
+                if error.status == 410:  # the continue token is too old: begin again
+                    found, token = [], None
+                    continue
+                raise
+            for item in page.get("items") or []:
+                found.append({"apiVersion": api_version, "kind": kind, **item})
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+
+    def apply(self, obj: Mapping[str, Any], *, dry_run: bool = False, force: bool = False) -> Response:
+        """Server-side apply an object as our field manager. Raises ApiError (409 with ``field_conflicts`` for others' fields)."""
+        ref = Ref.of(obj)
+        query = {
+            "fieldManager": MANAGER,
+            "force": "true" if force else None,
+            "dryRun": "All" if dry_run else None,
+            "fieldValidation": "Strict",
+        }
+        path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name, query=query)
+        return self.client.call("PATCH", path, body=obj, content_type=APPLY, target=str(ref), verb="apply")
+
+    def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create an object. Raises ApiError (409 when it exists)."""
+        ref = Ref.of(obj)
+        path = self.path(ref.api_version, ref.kind, ref.namespace, query={"fieldManager": MANAGER, "dryRun": "All" if dry_run else None})
+        return self.client.request("POST", path, body=obj, target=str(ref), verb="create")
+
+    def replace(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an object; its resourceVersion makes this fail with 409 when somebody else was faster."""
+        ref = Ref.of(obj)
+        path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name, query={"fieldManager": MANAGER})
+        return self.client.request("PUT", path, body=obj, target=str(ref), verb="update", repeatable=False)
+
+    def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> bool:
+        """Delete an object, only if it has this ``uid`` when given. Returns False when it was not there (any more)."""
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            self.client.request(
+                "DELETE", self.path(ref.api_version, ref.kind, ref.namespace, ref.name), body=body, target=str(ref), verb="delete"
+            )
+        except ApiError as error:
+            if error.not_found or (error.status == 409 and "UID" in error.server_message):
+                return False
+            raise
+        return True
