@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run one step of a long job so that the terminal is never silent: titles it, times it and reports that it still works.
 
 Usage: step.py TITLE -- COMMAND [ARGUMENT ...]

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Print what `make demo` has brought about, from the newest report of the tenant and the facts of the embedded cluster.
 
 Usage: summary.py [TENANT]
