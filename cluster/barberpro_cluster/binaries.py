@@ -1,0 +1,202 @@
+"""Programs built from pinned Go modules, kept in a cache that every checkout of this user shares.
+
+Each tool has a module of its own (``cluster/tools/<name>``): its go.mod and go.sum pin every line that is compiled.
+A build lands in ``<cache>/bin/<name>-<key>/``; the key hashes those two files, the flags and the Go version. It is made
+in a folder beside and renamed at the end, so that a killed build leaves nothing that looks finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import say, step
+from .errors import ClusterError
+from .layout import Layout
+from .shell import locked, run
+
+ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file or folder of a module's source that is kept beside its programs (charts, CRDs)."""
+
+    module: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One module: its folder's name, the packages to build by program name, and linker values.
+
+    ``{version}`` in ``values`` stands for the version of ``module`` in go.mod.
+    """
+
+    name: str
+    module: str
+    packages: tuple[tuple[str, str], ...]
+    values: tuple[str, ...] = ()
+    assets: tuple[Asset, ...] = ()
+
+
+_KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+_ENVOY_GATEWAY = "github.com/envoyproxy/gateway"
+_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
+
+TOOLS = (
+    Tool(
+        "kubernetes",
+        "k8s.io/kubernetes",
+        tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES),
+        values=("k8s.io/component-base/version.gitVersion={version}",),
+    ),
+    Tool("etcd", "go.etcd.io/etcd/server/v3", (("etcd", "go.etcd.io/etcd/server/v3"),)),
+    Tool("coredns", "github.com/coredns/coredns", (("coredns", "github.com/coredns/coredns"),)),
+    Tool(
+        "metrics-server",
+        "sigs.k8s.io/metrics-server",
+        (("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server"),),
+    ),
+    Tool(
+        "local-path-provisioner",
+        "github.com/rancher/local-path-provisioner",
+        (("local-path-provisioner", "github.com/rancher/local-path-provisioner"),),
+        values=("main.VERSION={version}",),
+    ),
+    Tool(
+        "pebble",
+        "github.com/letsencrypt/pebble/v2",
+        (("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble"),),
+    ),
+    Tool(
+        "envoy-gateway",
+        _ENVOY_GATEWAY,
+        (("envoy-gateway", f"{_ENVOY_GATEWAY}/cmd/envoy-gateway"),),
+        values=(f"{_ENVOY_GATEWAY}/internal/cmd/version.envoyGatewayVersion={{version}}",),
+        assets=(Asset(_ENVOY_GATEWAY, "charts", "charts"),),
+    ),
+    Tool("helm", "helm.sh/helm/v4", (("helm", "helm.sh/helm/v4/cmd/helm"),),
+         values=("helm.sh/helm/v4/internal/version.version={version}",)),
+    Tool(
+        "prometheus-operator",
+        _OPERATOR,
+        (
+            ("prometheus-operator", f"{_OPERATOR}/cmd/operator"),
+            ("prometheus-config-reloader", f"{_OPERATOR}/cmd/prometheus-config-reloader"),
+        ),
+        values=("github.com/prometheus/common/version.Version={version}",),
+        assets=(Asset(_OPERATOR, "example/prometheus-operator-crd", "crds"),),
+    ),
+    Tool(
+        "kwok",
+        "sigs.k8s.io/kwok",
+        (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),),
+        values=("sigs.k8s.io/kwok/pkg/consts.Version={version}",),
+    ),
+)  # fmt: skip
+
+SIMULATED = ("kubernetes", "etcd", "kwok")
+"""The tools that the profile without nodes needs."""
+
+
+def tool(name: str) -> Tool:
+    """The tool of that name."""
+    return next(candidate for candidate in TOOLS if candidate.name == name)
+
+
+def version_of(go_mod: str, module: str) -> str:
+    """The version that a go.mod requires of a module."""
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
+    if not found:
+        raise ClusterError(f"go.mod does not require {module}; run `go get -tool` for it in that folder")
+    return found.group(1)
+
+
+def flags(item: Tool, go_mod: str) -> list[str]:
+    """The flags of `go build`: no paths of this machine, no symbol tables, the version as upstream's builds say it."""
+    version = version_of(go_mod, item.module)
+    values = "".join(f" -X {value.format(version=version)}" for value in item.values)
+    return ["-trimpath", "-ldflags", f"-s -w{values}"]
+
+
+def key_of(item: Tool, folder: Path, go_version: str) -> str:
+    """Sixteen hex digits that change with anything that could change the programs."""
+    go_mod = (folder / "go.mod").read_text()
+    digest = hashlib.sha256()
+    for part in (go_mod, (folder / "go.sum").read_text(), repr(flags(item, go_mod)), repr(item), go_version):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def folder_of(layout: Layout, item: Tool, go_version: str) -> Path:
+    """Where the tool's programs are, or will be."""
+    return layout.cache / "bin" / f"{item.name}-{key_of(item, layout.tools / item.name, go_version)}"
+
+
+def go_version() -> str:
+    """What `go env GOVERSION` says."""
+    return run(["go", "env", "GOVERSION"]).strip()
+
+
+def missing(layout: Layout, names: tuple[str, ...]) -> list[str]:
+    """The tools that are not in the cache."""
+    version = go_version()
+    return [name for name in names if not folder_of(layout, tool(name), version).is_dir()]
+
+
+def ensure(layout: Layout, names: tuple[str, ...] | None = None) -> dict[str, Path]:
+    """Build what the cache lacks; returns the path of every program by its name, and links them in ``.embedded/bin``."""
+    version = go_version()
+    programs: dict[str, Path] = {}
+    for item in TOOLS:
+        if names is not None and item.name not in names:
+            continue
+        folder = folder_of(layout, item, version)
+        if not folder.is_dir():
+            _build(layout, item, folder)
+        for name, _ in item.packages:
+            programs[name] = folder / name
+            link(layout.state / "bin" / name, folder / name)
+    return programs
+
+
+def link(path: Path, target: Path) -> None:
+    """Make a symbolic link point there, through a rename."""
+    if path.is_symlink() and os.readlink(path) == str(target):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.rename(path)
+
+
+def _build(layout: Layout, item: Tool, folder: Path) -> None:
+    source = layout.tools / item.name
+    go_mod = (source / "go.mod").read_text()
+    # Another checkout may build the same thing at this moment: wait for it and use its result.
+    with locked(layout.cache / "locks" / f"{folder.name}.lock"):
+        if folder.is_dir():
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for old in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(old)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        for name, package in item.packages:
+            with step(f"building {name} {version_of(go_mod, item.module)} from source (once; kept in {layout.cache})"):
+                run(["go", "build", *flags(item, go_mod), "-o", work / name, package], env=ENVIRONMENT, cwd=source)
+        for asset in item.assets:
+            path = run(["go", "list", "-m", "-f", "{{.Dir}}", asset.module], env=ENVIRONMENT, cwd=source).strip()
+            shutil.copytree(Path(path) / asset.source, work / asset.target)
+            # The module cache is read-only; what we keep must be removable.
+            run(["chmod", "-R", "u+w", work / asset.target])
+        work.chmod(0o755)
+        work.rename(folder)
+        say(f"    {item.name} is in {folder}")

@@ -1,0 +1,114 @@
+"""What a machine must offer, asked before anything is touched; standard library only (it runs before `make setup`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layout import Layout
+
+GIB = 1024**3
+# Measured on Debian 12: 5 GiB of Go build cache and module sources, 1.5 GiB of binaries and images in the cache,
+# 3 GiB of registry, container layers and logs of a cluster with two tenants; the rest is head-room.
+FREE_DISK_COLD = 20 * GIB
+FREE_DISK_WARM = 6 * GIB
+MEMORY = 6 * GIB
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the checks look at, so that tests can name a machine of their own."""
+
+    system: str
+    user: int
+    free_disk: int
+    memory: int
+    controllers: frozenset[str]
+    programs: frozenset[str]
+    file_system: str
+
+
+def probe(layout: Layout) -> Machine:
+    """Look at this machine."""
+    system = platform.system()
+    if system != "Linux":
+        return Machine(system, os.getuid(), 0, 0, frozenset(), frozenset(), "")
+    programs = frozenset(name for name in ("go", "git", "apt-get", "unshare", "nsenter") if shutil.which(name))
+    return Machine(
+        system=system,
+        user=os.getuid(),
+        free_disk=shutil.disk_usage(layout.checkout).free,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        controllers=cgroup_controllers(Path("/")),
+        programs=programs,
+        file_system=file_system_of(layout.checkout, Path("/proc/self/mounts").read_text()),
+    )
+
+
+def cgroup_controllers(root: Path) -> frozenset[str]:
+    """The cgroup controllers that pods can use; with version 2 `cpuacct` is part of `cpu`."""
+    unified = root / "sys/fs/cgroup/cgroup.controllers"
+    if unified.exists():
+        found = set(unified.read_text().split())
+        return frozenset(found | ({"cpuacct"} if "cpu" in found else set()))
+    return frozenset(name for name in CONTROLLERS if (root / "sys/fs/cgroup" / name).is_dir())
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """The type of the file system that holds a path, from the text of /proc/self/mounts."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, target, found, *_ = line.split()
+        inside = str(path) == target or str(path).startswith(target.rstrip("/") + "/")
+        if inside and len(target) >= len(best):
+            best, kind = target, found
+    return kind
+
+
+def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
+    """One sentence for each thing that the machine lacks; empty when the cluster can be started.
+
+    ``warm`` says that the binaries are in the cache already, so that less disk is needed.
+    """
+    if machine.system != "Linux":
+        return [
+            f"the embedded cluster needs Linux, and this is {machine.system}; "
+            "use a Debian 12 machine, or name an own cluster with BARBERPRO_KUBECONFIG"
+        ]
+    found = []
+    if machine.user != 0:
+        found.append(
+            "the embedded cluster needs root (network namespaces, mounts, cgroups), and this is user "
+            f"{machine.user}; run it with sudo, use `make cluster PROFILE=simulated`, "
+            "or name an own cluster with BARBERPRO_KUBECONFIG"
+        )
+    need = FREE_DISK_WARM if warm else FREE_DISK_COLD
+    if machine.free_disk < need:
+        found.append(
+            f"{layout.checkout} has {machine.free_disk / GIB:.1f} GiB of free disk, and the embedded cluster needs "
+            f"{need / GIB:.0f} GiB (its tools are built from source); free some space"
+        )
+    if machine.memory < MEMORY:
+        found.append(
+            f"this machine has {machine.memory / GIB:.1f} GiB of memory, and the embedded cluster needs "
+            f"{MEMORY / GIB:.0f} GiB; use a larger machine or `make cluster PROFILE=simulated`"
+        )
+    missing = [name for name in CONTROLLERS if name not in machine.controllers]
+    if missing:
+        found.append(
+            f"the kernel offers no cgroup controller {', '.join(missing)} under /sys/fs/cgroup; "
+            "mount it (inside a container: start the container with --privileged)"
+        )
+    absent = [name for name in ("go", "git", "apt-get", "unshare", "nsenter") if name not in machine.programs]
+    if absent:
+        found.append(f"missing program: {', '.join(absent)}; install it and make sure that PATH finds it")
+    if machine.file_system == "overlay":
+        found.append(
+            f"{layout.checkout} lies on an overlay file system, on which containers cannot be stacked; "
+            "put the checkout on a disk or a volume"
+        )
+    return found
