@@ -1,0 +1,1 @@
+"""BarberPro's booking service."""

@@ -1,0 +1,49 @@
+"""The tables as SQLAlchemy sees them; the migrations are what defines them, constraints included."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Numeric, SmallInteger, String, Table, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+
+METADATA = MetaData()
+
+BUSINESS_SETTINGS = Table(
+    "business_settings",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True),
+    Column("document", JSONB, nullable=False),
+    Column("etag", String, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+BOOKINGS = Table(
+    "bookings",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("service_id", String, nullable=False),
+    Column("service_name", String, nullable=False),
+    Column("price", Numeric(12, 2), nullable=False),
+    Column("staff_id", String, nullable=False),
+    Column("staff_name", String, nullable=False),
+    Column("starts_at", DateTime(timezone=True), nullable=False),
+    Column("ends_at", DateTime(timezone=True), nullable=False),
+    Column("status", String, nullable=False),
+    Column("customer_name", String),
+    Column("customer_phone", String),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("test_run", String),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("cancelled_at", DateTime(timezone=True)),
+)
+
+IDEMPOTENCY_KEYS = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("key_hash", LargeBinary, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("status", SmallInteger),
+    Column("answer", JSONB),
+    Column("sealed_token", LargeBinary),
+    Column("booking_id", Uuid),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)

@@ -1,0 +1,132 @@
+"""The tenant's schema in PostgreSQL: connections that follow rotated credentials, a small pool, pool metrics."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from barberpro_service.config import ConfigError, DatabaseSettings, SslMode, read_database
+
+CONNECT_SECONDS = 5.0
+# A request must not hang on a lock or a runaway query: milliseconds, set for every connection of the pool.
+SESSION = {"statement_timeout": "8000", "lock_timeout": "3000", "idle_in_transaction_session_timeout": "15000"}
+
+
+class DatabaseUnavailable(Exception):
+    """No connection could be made; the message says where and why and holds no secret."""
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """SQLSTATE of a database error, looking through SQLAlchemy's wrappers; None when there is none."""
+    current: BaseException | None = error
+    while current is not None:
+        state = getattr(current, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        current = getattr(current, "orig", None)
+    return None
+
+
+def _ssl(settings: DatabaseSettings) -> ssl.SSLContext | SslMode:
+    """What asyncpg wants for the mode; a mounted ca.crt is the authority that verify-ca and verify-full trust."""
+    if settings.sslmode not in ("verify-ca", "verify-full"):
+        return settings.sslmode
+    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    context.check_hostname = settings.sslmode == "verify-full"
+    return context
+
+
+async def connect(
+    settings: DatabaseSettings, application: str, session: dict[str, str] | None = None
+) -> asyncpg.Connection[asyncpg.Record]:
+    """Open one connection whose search_path is the tenant's schema alone.
+
+    Raises DatabaseUnavailable with one sentence: address, reason, next step.
+    """
+    where = f"database {settings.dbname} at {settings.host}:{settings.port} as {settings.user}"
+    try:
+        return await asyncpg.connect(
+            host=settings.host,
+            port=settings.port,
+            database=settings.dbname,
+            user=settings.user,
+            password=settings.password,
+            ssl=_ssl(settings),
+            timeout=CONNECT_SECONDS,
+            server_settings={
+                "search_path": '"' + settings.schema.replace('"', '""') + '"',
+                "application_name": application,
+                "timezone": "UTC",
+                **(SESSION if session is None else session),
+            },
+        )
+    except TimeoutError as error:
+        raise DatabaseUnavailable(
+            f"{where}: no answer within {CONNECT_SECONDS:g} s; check the address and the network policy"
+        ) from error
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise DatabaseUnavailable(f"{where}: the server refuses the role or its password; check the mounted Secret") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DatabaseUnavailable(f"{where}: {reason}; check that the server runs and the address is right") from error
+
+
+def engine_from(
+    source: Callable[[], DatabaseSettings],
+    application: str,
+    pool_size: int = 5,
+    pool_overflow: int = 5,
+    session: dict[str, str] | None = None,
+) -> AsyncEngine:
+    """An engine that asks `source` for the settings at each new connection, so that a rotated password needs no restart."""
+
+    async def create() -> asyncpg.Connection[asyncpg.Record]:
+        try:
+            settings = source()
+        except ConfigError as error:
+            raise DatabaseUnavailable(str(error)) from error
+        return await connect(settings, application, session)
+
+    creator: Callable[[], Awaitable[object]] = create
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=creator,
+        pool_size=pool_size,
+        max_overflow=pool_overflow,
+        pool_timeout=5,
+        pool_recycle=600,
+        pool_pre_ping=True,
+        # Parameters are customers' data: they must not turn up in an exception's text.
+        hide_parameters=True,
+    )
+
+
+def engine_for(directory: Path, application: str, pool_size: int = 5, pool_overflow: int = 5) -> AsyncEngine:
+    """The engine of a running service for the mounted Secret in `directory`."""
+    return engine_from(lambda: read_database(directory), application, pool_size, pool_overflow)
+
+
+class PoolCollector(Collector):
+    """Prometheus gauges of a connection pool: connections in use, idle, and the most it may open."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One sample a state."""
+        family = GaugeMetricFamily(
+            "barberpro_database_pool_connections", "Connections of the database pool by state.", labels=["state"]
+        )
+        pool = self._engine.pool
+        if isinstance(pool, AsyncAdaptedQueuePool):
+            family.add_metric(["in_use"], pool.checkedout())
+            family.add_metric(["idle"], pool.checkedin())
+            family.add_metric(["limit"], pool.size() + pool._max_overflow)
+        yield family

@@ -1,0 +1,157 @@
+"""Bring the tenant's schema to this image's revision with Alembic: as owner, one at a time, never blocking customers.
+
+Rules that the migrations of every service keep, because old and new revisions of a service run side by side:
+revision ids are increasing four-digit numbers, and a migration only adds (columns with defaults, tables, indexes);
+what an older revision uses goes away a release later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from barberpro_service.config import DatabaseSettings
+from barberpro_service.database import DatabaseUnavailable, engine_from, sqlstate_of
+from barberpro_service.logs import logger
+
+LOG = logger(__name__)
+
+# A migration waits this long for a table's lock, then steps back so that requests behind it go on, and tries again.
+SESSION = {"lock_timeout": "3000", "statement_timeout": "300000", "idle_in_transaction_session_timeout": "60000"}
+LOCK_NOT_AVAILABLE = "55P03"
+INSUFFICIENT_PRIVILEGE = "42501"
+
+
+class MigrationError(Exception):
+    """The schema was not migrated; the message is one sentence with the reason and the next step."""
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """The migrations of one service: folder with env.py and versions/, and its own version table."""
+
+    folder: Path
+    version_table: str
+
+    def head(self) -> str:
+        """The newest revision that this image knows."""
+        head = ScriptDirectory(str(self.folder)).get_current_head()
+        if head is None:
+            raise MigrationError(f"{self.folder} holds no migration; the image is broken, build it again")
+        return head
+
+
+def _upgrade(connection: Connection, migrations: Migrations) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations.folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = migrations.version_table
+    command.upgrade(config, "head")
+
+
+async def current(connection: AsyncConnection, migrations: Migrations) -> str | None:
+    """The revision that the schema is at; None when it was never migrated."""
+    exists = await connection.scalar(text("SELECT to_regclass(quote_ident(:name))"), {"name": migrations.version_table})
+    if exists is None:
+        return None
+    version: str | None = await connection.scalar(text(f'SELECT version_num FROM "{migrations.version_table}"'))
+    return version
+
+
+def behind(found: str | None, head: str) -> bool:
+    """Is a schema at `found` older than `head`? Ids are increasing numbers: an unknown higher one is a newer image's."""
+    return found is None or int(found) < int(head)
+
+
+async def check_schema(engine: AsyncEngine, migrations: Migrations) -> str:
+    """Readiness check: the database answers and the schema is at least at this image's head.
+
+    Raises MigrationError when it is behind, DatabaseUnavailable when it cannot be asked.
+    """
+    head = migrations.head()
+    async with engine.connect() as connection:
+        found = await current(connection, migrations)
+    if behind(found, head):
+        raise MigrationError(f"schema is at {found or 'nothing'}, this image needs {head}; run the migrate job of this revision")
+    return f"schema at {found}, needed {head}"
+
+
+async def _exclusive(connection: AsyncConnection, schema: str, seconds: float) -> None:
+    """Take the schema's advisory lock: two migrate jobs must not race. Advisory locks are per database, hence the hash."""
+    key = int.from_bytes(hashlib.sha256(f"barberpro-migrate:{schema}".encode()).digest()[:8], "big", signed=True)
+    deadline = time.monotonic() + seconds
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"schema {schema}: another migration holds the lock for more than {seconds:g} s; look for a stuck migrate job"
+            )
+        LOG.info("another migration is running, waiting", schema=schema)
+        await asyncio.sleep(0.5)
+
+
+async def _migrate_once(connection: AsyncConnection, migrations: Migrations) -> tuple[str | None, str]:
+    head = migrations.head()
+    found = await current(connection, migrations)
+    if not behind(found, head):
+        # Equal, or a newer image has been here (a rollback brings older images up on a newer schema): nothing to do.
+        return found, found or head
+    await connection.run_sync(_upgrade, migrations)
+    await connection.commit()
+    return found, head
+
+
+async def _with_retries(connection: AsyncConnection, schema: str, migrations: Migrations, attempts: int) -> tuple[str | None, str]:
+    for attempt in range(1, attempts + 1):
+        try:
+            return await _migrate_once(connection, migrations)
+        except DBAPIError as error:
+            await connection.rollback()
+            if sqlstate_of(error) == INSUFFICIENT_PRIVILEGE:
+                raise MigrationError(
+                    f"schema {schema}: {error.orig}; migrations run as the schema's owner, mount the owner's Secret"
+                ) from error
+            if sqlstate_of(error) != LOCK_NOT_AVAILABLE or attempt == attempts:
+                raise MigrationError(f"schema {schema}: migration failed and was undone: {error.orig}") from error
+            LOG.warning("a table is in use, trying again", schema=schema, attempt=attempt)
+            await asyncio.sleep(attempt)
+    raise AssertionError("unreachable")
+
+
+async def migrate(
+    settings: DatabaseSettings, migrations: Migrations, wait_seconds: float = 120, attempts: int = 10
+) -> tuple[str | None, str]:
+    """Migrate to the head of this image; returns (revision before, revision after), equal when there was nothing to do.
+
+    `wait_seconds` bounds the wait for another migration, `attempts` the tries for a table lock. Raises MigrationError
+    or DatabaseUnavailable; what failed has been rolled back as a whole.
+    """
+    engine = engine_from(lambda: settings, "barberpro-migrate", pool_size=1, pool_overflow=0, session=SESSION)
+    try:
+        async with engine.connect() as connection:
+            exists = await connection.scalar(text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": settings.schema})
+            if not exists:
+                raise MigrationError(
+                    f"schema {settings.schema} does not exist in database {settings.dbname}; create it with the tenant's roles first"
+                )
+            # A session-level lock outlives the commits of the migration; closing the connection gives it back.
+            await _exclusive(connection, settings.schema, wait_seconds)
+            await connection.commit()
+            before, after = await _with_retries(connection, settings.schema, migrations, attempts)
+            await connection.commit()
+            await connection.invalidate()
+        return before, after
+    finally:
+        await engine.dispose()
+
+
+__all__ = ["DatabaseUnavailable", "MigrationError", "Migrations", "behind", "check_schema", "current", "migrate"]

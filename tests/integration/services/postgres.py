@@ -1,0 +1,138 @@
+"""A PostgreSQL server of the tests' own: Debian's binaries, a temporary folder, loopback only, never as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "120"}
+
+
+def binaries() -> Path:
+    """The newest installed server's folder of programs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if not found:
+        raise RuntimeError("PostgreSQL's server is not installed; run: apt-get install postgresql")
+    return found[-1].parent
+
+
+@dataclass
+class Server:
+    """A running server; `admin` is a superuser's connection string."""
+
+    port: int
+    folder: Path
+    user: str
+
+    @property
+    def admin(self) -> str:
+        return f"host=127.0.0.1 port={self.port} user=admin dbname=barberpro"
+
+    def _run(self, *command: str) -> None:
+        _as_user(self.user, *command, cwd=self.folder)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 " + " ".join(f"-c {key}={value}" for key, value in FAST.items())
+        self._run(str(binaries() / "pg_ctl"), "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._run(str(binaries() / "pg_ctl"), "-D", str(self.folder / "data"), "-m", mode, "-w", "stop")
+
+
+def _as_user(user: str, *command: str, cwd: Path) -> None:
+    switch = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    # pg_ctl's server would keep a pipe open for ever: output goes to a file.
+    with tempfile.TemporaryFile() as output:
+        result = subprocess.run(command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, check=False, **switch)
+        if result.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{command[0]}: {output.read().decode()}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server():
+    """Start a server, stop and delete it at the end."""
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    folder = Path(tempfile.mkdtemp(prefix="barberpro-pg-", dir="/tmp"))
+    try:
+        shutil.chown(folder, user)
+        _as_user(user, str(binaries() / "initdb"), "-D", str(folder / "data"), "-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", cwd=folder)
+        running = Server(free_port(), folder, user)
+        # Roles log in by password as they do in a cluster; only the administrator is trusted.
+        (folder / "data" / "pg_hba.conf").write_text(
+            "local all all trust\nhost all admin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8"
+        )
+        running.start()
+        try:
+            with psycopg.connect(running.admin.replace("dbname=barberpro", "dbname=postgres"), autocommit=True) as connection:
+                connection.execute("CREATE DATABASE barberpro")
+                connection.execute("REVOKE ALL ON DATABASE barberpro FROM PUBLIC")
+            yield running
+        finally:
+            running.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Tenant:
+    """A tenant's schema with its roles, and the mounted Secrets as folders."""
+
+    server: Server
+    schema: str
+    app_dir: Path
+    owner_dir: Path
+    admin_dir: Path
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple]:
+        """Run a statement as superuser in the tenant's schema."""
+        with psycopg.connect(self.server.admin, autocommit=True, options=f"-c search_path={self.schema}") as connection:
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def read(self, role: str, key: str) -> str:
+        """One key of a role's Secret."""
+        return (getattr(self, f"{role}_dir") / key).read_text()
+
+
+def create_tenant(running: Server, folder: Path) -> Tenant:
+    """Schema, owner and app roles as the platform's database role makes them: the app gets rows, never definitions."""
+    schema = "t_" + secrets.token_hex(6)
+    tenant = Tenant(running, schema, folder / "database", folder / "database-owner", folder / "admin")
+    with psycopg.connect(running.admin, autocommit=True) as connection:
+        for role, directory in (("owner", tenant.owner_dir), ("app", tenant.app_dir)):
+            password = secrets.token_hex(12)
+            connection.execute(f"CREATE ROLE {schema}_{role} LOGIN PASSWORD '{password}' NOSUPERUSER NOCREATEDB NOCREATEROLE")
+            connection.execute(f"GRANT CONNECT ON DATABASE barberpro TO {schema}_{role}")
+            directory.mkdir(parents=True)
+            values = {
+                "host": "127.0.0.1", "port": str(running.port), "dbname": "barberpro", "schema": schema,
+                "sslmode": "disable", "user": f"{schema}_{role}", "password": password,
+            }
+            for key, value in values.items():
+                (directory / key).write_text(value)
+        connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION {schema}_owner")
+        connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}_app")
+        defaults = f"ALTER DEFAULT PRIVILEGES FOR ROLE {schema}_owner IN SCHEMA {schema}"
+        connection.execute(f"{defaults} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {schema}_app")
+        connection.execute(f"{defaults} GRANT USAGE, SELECT ON SEQUENCES TO {schema}_app")
+    tenant.admin_dir.mkdir()
+    (tenant.admin_dir / "token").write_text("operator-token\n")
+    return tenant
