@@ -1,0 +1,40 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a set of objects asks of a cluster, summed up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.barberpro.platform.plugins.filter.pod_demand import FilterModule
+
+pod_demand = FilterModule().filters()["pod_demand"]
+
+
+def workload(kind: str, count: dict[str, int], *containers: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "spec": {**count, "template": {"spec": {"containers": [{"resources": c} for c in containers]}}}}
+
+
+def test_replicas_jobs_and_sidecars_are_added_up() -> None:
+    small = {"requests": {"cpu": "25m", "memory": "128Mi"}, "limits": {"cpu": "0.4", "memory": "320Mi"}}
+    demand = pod_demand(
+        [
+            workload("Deployment", {"replicas": 3}, small, {"requests": {"cpu": "5m"}}),
+            workload("StatefulSet", {}, small),
+            workload("Job", {"parallelism": 2}, {"limits": {"cpu": 1}}),
+            {"kind": "Service", "spec": {"ports": []}},
+        ]
+    )
+    assert demand["requests"] == {"cpu": "115m", "memory": "512Mi", "pods": "6"}
+    assert demand["limits"] == {"cpu": "3600m", "memory": "1.25Gi"}
+    assert demand["largest"] == {"cpu": "30m", "memory": "128Mi"}
+
+
+def test_objects_without_pods_ask_for_nothing() -> None:
+    assert pod_demand([{"kind": "ConfigMap"}])["requests"] == {"cpu": "0", "memory": "0", "pods": "0"}
+
+
+def test_a_wrong_quantity_names_itself() -> None:
+    with pytest.raises(AnsibleFilterError, match="'lots' is not a quantity; correct the workload's resources"):
+        pod_demand([workload("Deployment", {"replicas": 1}, {"requests": {"cpu": "lots"}})])
