@@ -1,0 +1,298 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converge many objects: plan by comparing with what was asked last time, then server-side apply in waves.
+
+Values cannot be compared with what was asked (the server turns ``1000m`` into ``1``). So the record of a tenant keeps, for each object,
+its uid, a hash of what was asked and a digest of our managedFields entry. One LIST a kind shows which objects still match all three; only
+the others are dry-run on the server, and only what the dry run would change is applied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, Response
+from ansible_collections.barberpro.platform.plugins.module_utils._diff import bare
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import (
+    TENANT_LABEL,
+    Ref,
+    Resources,
+    digest,
+    own_digest,
+    phase_of,
+    ref_of_key,
+)
+
+# Policy first, then configuration, then what runs, then what sends traffic to it.
+_WAVES = {
+    0: ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass"),
+    1: ("ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
+    2: ("ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "PodDisruptionBudget"),
+    3: ("Job",),
+}
+_WAVE_OF = {kind: number for number, kinds in _WAVES.items() for kind in kinds}
+_LAST = {"HTTPRoute": 5, "HorizontalPodAutoscaler": 5, "ServiceMonitor": 5, "PrometheusRule": 5}
+# Made by the cluster in every namespace: ours to configure, never ours to delete.
+_ADOPTED = {("ServiceAccount", "default")}
+
+
+def wave_of(kind: str) -> int:
+    """Return the number of the wave in which objects of a kind are applied; deletions go the other way round."""
+    return _WAVE_OF.get(kind, _LAST.get(kind, 4))
+
+
+@dataclass
+class Entry:
+    """What the record keeps of one object. ``uid`` is None between the intent and its outcome."""
+
+    uid: str | None
+    asked: str
+    digest: str | None
+    api_version: str
+    phase: str
+
+
+@dataclass
+class Change:
+    """What is to happen to one object. ``action``: created, changed, deleted or unchanged."""
+
+    ref: Ref
+    action: str
+    phase: str
+    desired: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    recreate: bool = False
+
+    def shown(self) -> dict[str, str]:
+        """Return the change as modules report it."""
+        return {"object": str(self.ref), "action": self.action, "phase": self.phase}
+
+
+@dataclass
+class Plan:
+    """All changes of one call, the unchanged objects included."""
+
+    changes: list[Change] = field(default_factory=list)
+
+    def effective(self) -> list[Change]:
+        """Return the changes that are none of "unchanged"."""
+        return [change for change in self.changes if change.action != "unchanged"]
+
+    def select(self, accept: Callable[[Change], bool]) -> Plan:
+        """Return the plan of those changes that ``accept`` says yes to."""
+        return Plan([change for change in self.changes if accept(change)])
+
+
+class Engine:
+    """Plans and applies the objects of one tenant.
+
+    ``entries`` is the record's part on objects and is kept up to date; ``stand_in`` (namespace, preflight namespace) makes dry runs of a
+    namespace that does not exist yet happen in another one; ``force`` takes over fields of other managers.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        tenant: str,
+        entries: dict[str, Entry],
+        *,
+        force: bool = False,
+        stand_in: tuple[str, str] | None = None,
+    ) -> None:
+        self.resources = resources
+        self.tenant = tenant
+        self.entries = entries
+        self.force = force
+        self.stand_in = stand_in
+
+    def live(self, refs: Iterable[Ref]) -> dict[str, dict[str, Any]]:
+        """Return the tenant's live objects by key: one LIST a kind and namespace, one GET for each object outside of namespaces."""
+        lists: set[tuple[str, str, str]] = set()
+        single: set[Ref] = set()
+        for ref in refs:
+            if ref.namespace:
+                lists.add((ref.api_version, ref.kind, ref.namespace))
+            else:
+                single.add(ref)
+        selector = f"{TENANT_LABEL}={self.tenant}"
+        client = self.resources.client
+        found: dict[str, dict[str, Any]] = {}
+        for page in checked(client.map(lambda item: self.resources.list(*item, labels=selector), sorted(lists))):
+            found.update({Ref.of(obj).key: obj for obj in page})
+        for obj in checked(client.map(self.resources.get, sorted(single))):
+            if obj is not None and self.is_ours(obj):
+                found[Ref.of(obj).key] = obj
+        return found
+
+    def is_ours(self, obj: Mapping[str, Any]) -> bool:
+        """Return whether an object carries the label of this tenant."""
+        labels = (obj.get("metadata") or {}).get("labels") or {}
+        return bool(labels.get(TENANT_LABEL) == self.tenant)
+
+    def plan(self, desired: Sequence[dict[str, Any]], *, remove: Iterable[str] = ()) -> Plan:
+        """Say what converging ``desired`` and deleting the recorded keys ``remove`` would do. Sends reads and dry runs only."""
+        wanted = self._checked(desired)
+        removable = {key: ref_of_key(key, self.entries[key].api_version) for key in remove if key in self.entries and key not in wanted}
+        live = self.live([*(Ref.of(obj) for obj in wanted.values()), *removable.values()])
+        client = self.resources.client
+        changes = checked(client.map(lambda item: self._judge(item[1], live.get(item[0])), list(wanted.items())))
+        for key, ref in removable.items():
+            if self._may_delete(key, ref, live.get(key)):
+                changes.append(Change(ref, "deleted", self.entries[key].phase, before=live[key]))
+        return Plan(changes)
+
+    def _checked(self, desired: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        wanted: dict[str, dict[str, Any]] = {}
+        for obj in desired:
+            ref = Ref.of(obj)
+            if not self.is_ours(obj):
+                raise PlatformError(f"{ref}: label {TENANT_LABEL} must be {self.tenant}; correct the template that made it")
+            if ref.kind == "Secret" and (obj.get("data") or obj.get("stringData")):
+                raise PlatformError(f"{ref}: a release holds no values of Secrets; give them by the credentials of the tenant module")
+            if ref.key in wanted:
+                raise PlatformError(f"{ref} is there twice; remove one of the templates that made it")
+            wanted[ref.key] = obj
+        return wanted
+
+    def _may_delete(self, key: str, ref: Ref, live: dict[str, Any] | None) -> bool:
+        """Only what we made: the recorded uid, or an intent whose outcome a killed run could not record."""
+        if live is None or (ref.kind, ref.name) in _ADOPTED:
+            return False
+        recorded = self.entries[key].uid
+        return live["metadata"].get("uid") == recorded or (recorded is None and own_digest(live) is not None)
+
+    def _judge(self, obj: dict[str, Any], live: dict[str, Any] | None) -> Change:
+        ref, asked, phase = Ref.of(obj), digest(obj), phase_of(obj)
+        entry = self.entries.get(ref.key)
+        if live is not None:
+            if ref.kind == "Job" and _condition(live, "Failed"):
+                return Change(ref, "changed", phase, obj, live, obj, recreate=True)
+            same = entry is not None and entry.uid == live["metadata"].get("uid") and entry.asked == asked
+            if same and entry is not None and entry.digest == own_digest(live):
+                return Change(ref, "unchanged", phase, obj, live, live)
+        if self.stand_in and ref.namespace == self.stand_in[0]:
+            return self._judge_by_stand_in(obj, ref, phase)
+        answer = self.try_apply(obj, dry_run=True)
+        after = answer.json()
+        if answer.status == 201:
+            return Change(ref, "created", phase, obj, None, after)
+        live = live or self._existing(ref)
+        if bare(live) == bare(after) and _own_fields(live) == _own_fields(after):
+            # As asked, only the record did not know it (it was lost, or the same is written in another way).
+            self.remember(obj, live)
+            return Change(ref, "unchanged", phase, obj, live, live)
+        return Change(ref, "changed", phase, obj, live, after)
+
+    def _existing(self, ref: Ref) -> dict[str, Any]:
+        """Return an object that exists although it was not among ours; refuse it when it is not made by the cluster itself."""
+        live = self.resources.get(ref) or {}
+        if not self.is_ours(live) and (ref.kind, ref.name) not in _ADOPTED:
+            owner = ((live.get("metadata") or {}).get("labels") or {}).get(TENANT_LABEL)
+            whose = f"belongs to tenant {owner}" if owner else f"does not belong to tenant {self.tenant} (it lacks the label {TENANT_LABEL})"
+            raise PlatformError(f"{ref} exists already and {whose}; remove it or choose another name")
+        return live
+
+    def _judge_by_stand_in(self, obj: dict[str, Any], ref: Ref, phase: str) -> Change:
+        """Dry-run in the preflight namespace. What depends on things not there yet is taken as "would create"."""
+        namespace = (self.stand_in or ("", ""))[1]
+        metadata = {**obj["metadata"], "namespace": namespace}
+        try:
+            self.resources.apply({**obj, "metadata": metadata}, dry_run=True, force=True)
+        except ApiError as error:
+            if error.not_found and f'namespaces "{namespace}" not found' in error.server_message:
+                raise PlatformError(f"namespace {namespace} does not exist: the platform is not installed; run deploy_platform.yml") from error
+            if not (error.not_found or "not found" in error.server_message):
+                raise PlatformError(error.message.replace(f"{ref.kind} {namespace}/", f"{ref.kind} {ref.namespace}/")) from error
+        return Change(ref, "created", phase, obj, None, obj)
+
+    def try_apply(self, obj: dict[str, Any], *, dry_run: bool = False) -> Response:
+        """Apply one object; take over fields of an older operation of our own, and name the manager of any other's.
+
+        Raises PlatformError for fields that another manager has set, ApiError for all else.
+        """
+        try:
+            return self.resources.apply(obj, dry_run=dry_run, force=self.force)
+        except ApiError as error:
+            conflicts = error.field_conflicts
+            if not conflicts:
+                raise
+            others = sorted({manager for manager, _ in conflicts if manager != MANAGER})
+            if not others:
+                return self.resources.apply(obj, dry_run=dry_run, force=True)
+            fields = ", ".join(sorted({name for manager, name in conflicts if manager in others}))
+            raise PlatformError(
+                f"{Ref.of(obj)}: {fields} was set by field manager {', '.join(others)}; "
+                "change it back there, leave it out of the template, or take it over with force_conflicts"
+            ) from error
+
+    def announce(self, plan: Plan) -> None:
+        """Note the objects that will be created, so that a killed run leaves nothing that nobody owns. The caller saves the record."""
+        for change in plan.changes:
+            if change.action == "created" and change.desired is not None and change.ref.key not in self.entries:
+                self.entries[change.ref.key] = Entry(None, digest(change.desired), None, change.ref.api_version, change.phase)
+
+    def execute(self, plan: Plan) -> None:
+        """Apply the plan wave by wave, then delete in the opposite order. All objects of a wave are tried, then the first error raised."""
+        effective = plan.effective()
+        for number in sorted({wave_of(change.ref.kind) for change in effective if change.action != "deleted"}):
+            wave = [change for change in effective if change.action != "deleted" and wave_of(change.ref.kind) == number]
+            checked(self.resources.client.map(self._apply, wave))
+        for number in sorted({wave_of(change.ref.kind) for change in effective if change.action == "deleted"}, reverse=True):
+            wave = [change for change in effective if change.action == "deleted" and wave_of(change.ref.kind) == number]
+            checked(self.resources.client.map(self._delete, wave))
+
+    def _apply(self, change: Change) -> None:
+        desired = change.desired or {}
+        if change.recreate:
+            self._delete(change)
+            deadline = time.monotonic() + 60
+            while self.resources.get(change.ref) is not None:
+                if time.monotonic() > deadline:
+                    raise PlatformError(f"{change.ref}: the failed one is not gone after 60 s; look at its finalizers")
+                time.sleep(0.2)
+        change.after = self.try_apply(desired).json()
+        self.remember(desired, change.after)
+
+    def _delete(self, change: Change) -> None:
+        uid = ((change.before or {}).get("metadata") or {}).get("uid")
+        self.resources.delete(change.ref, uid=uid)
+        self.entries.pop(change.ref.key, None)
+
+    def remember(self, obj: Mapping[str, Any], live: Mapping[str, Any]) -> None:
+        """Record that ``live`` is what ``obj`` asks for."""
+        ref = Ref.of(obj)
+        self.entries[ref.key] = Entry(live["metadata"].get("uid"), digest(obj), own_digest(live), ref.api_version, phase_of(obj))
+
+
+def checked(results: Iterable[Any]) -> list[Any]:
+    """Return the results of Client.map, or raise its errors as one that says how many there were."""
+    done: list[Any] = []
+    errors: list[PlatformError] = []
+    for result in results:
+        if isinstance(result, PlatformError):
+            errors.append(result)
+        else:
+            done.append(result)
+    if len(errors) > 1:
+        raise PlatformError(f"{errors[0].message} (and {len(errors) - 1} more: {'; '.join(error.message for error in errors[1:4])})")
+    if errors:
+        raise errors[0]
+    return done
+
+
+def _condition(obj: Mapping[str, Any], name: str) -> bool:
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return any(condition.get("type") == name and condition.get("status") == "True" for condition in conditions)
+
+
+def _own_fields(obj: Mapping[str, Any]) -> Any:
+    for entry in (obj.get("metadata") or {}).get("managedFields") or []:
+        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply":
+            return entry.get("fieldsV1")
+    return None

@@ -1,0 +1,196 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What outlives a run: the kept revisions of a tenant and its record, both Secrets of the system namespace.
+
+A revision is immutable, gzip-compressed JSON in chunks. The record is one mutable Secret that is only ever replaced with the
+resourceVersion it was read with, so that two runs on one tenant cannot overwrite each other's knowledge.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Entry
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import (
+    PREFIX,
+    SYSTEM_NAMESPACE,
+    TENANT_LABEL,
+    Ref,
+    Resources,
+    digest,
+)
+
+REVISION_TYPE = f"{PREFIX}/release.v1"
+RECORD_TYPE = f"{PREFIX}/record.v1"
+TOKEN = "@revision@"
+CHUNK_BYTES = 900 * 1024
+_HASH, _CHUNKS, _COUNT = f"{PREFIX}/content-hash", f"{PREFIX}/chunks", f"{PREFIX}/objects"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def content_hash(objects: Sequence[dict[str, Any]]) -> str:
+    """Return a hash of a set with its revision tokens unreplaced; the order of the objects does not matter."""
+    return digest(sorted((Ref.of(obj).key, digest(obj)) for obj in objects))
+
+
+def numbered(objects: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """Return the set with the revision token replaced by r<number>."""
+    replaced: list[dict[str, Any]] = json.loads(json.dumps(list(objects)).replace(TOKEN, f"r{number}"))
+    return replaced
+
+
+@dataclass
+class Record:
+    """What is known of a tenant.
+
+    ``current`` is promoted, ``pending`` staged or on its way back, ``finished`` the newest whose run has ended well, ``highest`` the
+    highest number ever used; ``objects`` by Ref.key.
+    """
+
+    current: int | None = None
+    pending: int | None = None
+    finished: int | None = None
+    highest: int = 0
+    objects: dict[str, Entry] = field(default_factory=dict)
+    stored: dict[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return what is written."""
+        numbers = {"current": self.current, "pending": self.pending, "finished": self.finished, "highest": self.highest}
+        return {**numbers, "objects": {key: asdict(entry) for key, entry in sorted(self.objects.items())}}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One kept revision, without its objects."""
+
+    number: int
+    content_hash: str
+    chunks: int
+    objects: int
+    created: str
+
+
+class Store:
+    """The revisions and the record of one tenant."""
+
+    def __init__(self, resources: Resources, tenant: str) -> None:
+        self.resources = resources
+        self.tenant = tenant
+
+    def _ref(self, suffix: str) -> Ref:
+        return Ref("v1", "Secret", SYSTEM_NAMESPACE, f"release-{self.tenant}-{suffix}")
+
+    def _secret(self, ref: Ref, kind: str, labels: dict[str, str], annotations: dict[str, str], data: dict[str, bytes]) -> dict[str, Any]:
+        own = {"app.kubernetes.io/managed-by": PREFIX, TENANT_LABEL: self.tenant, **labels}
+        metadata: dict[str, Any] = {"name": ref.name, "namespace": ref.namespace, "labels": own, "annotations": annotations}
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": encoded}
+
+    def load(self) -> Record:
+        """Return the tenant's record; an empty one when there is none. Raises PlatformError when it cannot be understood."""
+        secret = self.resources.get(self._ref("record"))
+        if secret is None:
+            return Record()
+        try:
+            document = json.loads(base64.b64decode(secret["data"]["record"]))
+            entries = {key: Entry(**entry) for key, entry in document["objects"].items()}
+            numbers = {name: document.get(name) for name in ("current", "pending", "finished")}
+            return Record(**numbers, highest=int(document["highest"]), objects=entries, stored=secret)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlatformError(f"{self._ref('record')}: the record of tenant {self.tenant} cannot be read ({error!r}); restore it from a backup") from error
+
+    def save(self, record: Record) -> bool:
+        """Write the record when it differs from what is stored. Returns whether it was written.
+
+        Raises PlatformError when another run has written it since it was loaded, or when the platform is not installed.
+        """
+        content = json.dumps(record.document(), sort_keys=True, separators=(",", ":")).encode()
+        if record.stored is not None and base64.b64decode(record.stored["data"]["record"]) == content:
+            return False
+        if record.stored is None and not record.objects and record.highest == 0:
+            return False
+        ref = self._ref("record")
+        secret = self._secret(ref, RECORD_TYPE, {}, {}, {"record": content})
+        try:
+            if record.stored is None:
+                record.stored = self.resources.create(secret)
+            else:
+                secret["metadata"]["resourceVersion"] = record.stored["metadata"]["resourceVersion"]
+                record.stored = self.resources.replace(secret)
+        except ApiError as error:
+            raise self._explained(error, ref) from error
+        return True
+
+    def _explained(self, error: ApiError, ref: Ref) -> PlatformError:
+        if error.status == 409:
+            return PlatformError(f"{ref}: another run has changed tenant {self.tenant} in the meantime; wait for its end and run again")
+        if error.not_found and "namespaces" in error.server_message:
+            return PlatformError(f"namespace {SYSTEM_NAMESPACE} does not exist: the platform is not installed; run deploy_platform.yml")
+        return error
+
+    def forget(self) -> bool:
+        """Delete the record. Returns whether there was one."""
+        return self.resources.delete(self._ref("record"))
+
+    def kept(self) -> dict[int, Kept]:
+        """Return the complete revisions by number. A set of which a killed run wrote only a part is left out."""
+        selector = f"{TENANT_LABEL}={self.tenant},{PREFIX}/revision"
+        path = self.resources.path("v1", "Secret", SYSTEM_NAMESPACE, query={"labelSelector": selector})
+        target = f"Secrets in namespace {SYSTEM_NAMESPACE}"
+        page = self.resources.client.request("GET", path, accept=_METADATA_ONLY, target=target, verb="list")
+        found: dict[int, list[dict[str, Any]]] = {}
+        for item in page.get("items") or []:
+            found.setdefault(int(item["metadata"]["labels"][f"{PREFIX}/revision"][1:]), []).append(item["metadata"])
+        result = {}
+        for number, parts in sorted(found.items()):
+            notes = parts[0].get("annotations") or {}
+            if len(parts) == int(notes.get(_CHUNKS, 0)):
+                created = str(parts[0].get("creationTimestamp") or "")
+                result[number] = Kept(number, str(notes.get(_HASH)), len(parts), int(notes.get(_COUNT, 0)), created)
+        return result
+
+    def read(self, number: int) -> list[dict[str, Any]]:
+        """Return the set of a revision as it was stored. Raises PlatformError that lists the kept ones when it is not kept."""
+        kept = self.kept()
+        if number not in kept:
+            others = ", ".join(f"r{other}" for other in kept) or "none"
+            raise PlatformError(f"revision r{number} of tenant {self.tenant} is not kept (kept: {others}); choose one of these")
+        data = b""
+        for chunk in range(kept[number].chunks):
+            secret = self.resources.get(self._ref(f"r{number}-{chunk}"))
+            data += base64.b64decode((secret or {"data": {"set": ""}})["data"]["set"])
+        try:
+            objects: list[dict[str, Any]] = json.loads(gzip.decompress(data))
+        except (OSError, EOFError, ValueError) as error:
+            raise PlatformError(f"revision r{number} of tenant {self.tenant} is damaged ({error}); choose another one") from error
+        return objects
+
+    def write(self, number: int, objects: Sequence[dict[str, Any]]) -> None:
+        """Store a set under a number. Leftovers of a killed run under that number are replaced."""
+        data = gzip.compress(json.dumps(list(objects), sort_keys=True, separators=(",", ":")).encode(), mtime=0)
+        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+        notes = {_HASH: content_hash(objects), _CHUNKS: str(len(chunks)), _COUNT: str(len(objects))}
+        for index, chunk in enumerate(chunks):
+            ref = self._ref(f"r{number}-{index}")
+            secret = {**self._secret(ref, REVISION_TYPE, {f"{PREFIX}/revision": f"r{number}"}, notes, {"set": chunk}), "immutable": True}
+            try:
+                self.resources.create(secret)
+            except ApiError as error:
+                if error.status != 409:
+                    raise self._explained(error, ref) from error
+                self.resources.delete(ref)
+                self.resources.create(secret)
+
+    def drop(self, number: int) -> None:
+        """Delete what is stored of a revision."""
+        selector = f"{TENANT_LABEL}={self.tenant},{PREFIX}/revision=r{number}"
+        for secret in self.resources.list("v1", "Secret", SYSTEM_NAMESPACE, labels=selector):
+            self.resources.delete(Ref.of(secret))

@@ -1,0 +1,143 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait until objects are ready, or until one of them has failed for good, and bring back the evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, PROGRESS, READY, Readiness
+from ansible_collections.barberpro.platform.plugins.module_utils._readiness import Related, assess, own_pods
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._watch import Topic, Watch
+
+WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job"})
+WAITABLE = WORKLOADS | {"HTTPRoute", "ResourceQuota", "Namespace", "Pod"}
+LOG_LINES = 10
+# Ages count (how long a pod has had no node), so we look again also when nothing has happened.
+LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An object that is not ready: its last state in one clause, whether that is final, warning events and the log's last lines."""
+
+    ref: Ref
+    reason: str
+    final: bool
+    events: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+
+    def shown(self) -> dict[str, Any]:
+        """Return the failure as modules report it."""
+        return {"object": str(self.ref), "reason": self.reason, "final": self.final, "events": list(self.events), "log": list(self.log)}
+
+
+class NotReady(PlatformError):
+    """Objects did not become ready; ``failures`` and the detail of the same name say why."""
+
+    def __init__(self, failures: Sequence[Failure], seconds: float) -> None:
+        self.failures = list(failures)
+        first = failures[0]
+        more = f" (and {len(failures) - 1} more objects)" if len(failures) > 1 else ""
+        log = f"; last log line: {first.log[-1]}" if first.log else ""
+        late = "" if first.final else f" after {seconds:.0f} s"
+        super().__init__(f"{first.ref} is not ready{late}: {first.reason}{log}{more}", failures=[item.shown() for item in failures])
+
+
+def topics_for(refs: Iterable[Ref]) -> list[Topic]:
+    """Return what has to be followed to judge these objects."""
+    topics = {Topic(ref.api_version, ref.kind, ref.namespace) for ref in refs}
+    for namespace in {ref.namespace for ref in refs if ref.kind in WORKLOADS}:
+        topics |= {Topic("v1", "Pod", namespace), Topic("v1", "Event", namespace, fields="type=Warning")}
+        if any(ref.kind == "Deployment" and ref.namespace == namespace for ref in refs):
+            topics.add(Topic("apps/v1", "ReplicaSet", namespace))
+    return sorted(topics, key=repr)
+
+
+def wait_ready(client: Client, refs: Iterable[Ref], timeout: float) -> float:
+    """Wait until all objects are ready. Returns the seconds it took.
+
+    Raises NotReady as soon as one has failed for good, or after ``timeout`` seconds, with the state of all that are not ready.
+    """
+    wanted = [ref for ref in refs if ref.kind in WAITABLE]
+    started = time.monotonic()
+    if not wanted:
+        return 0.0
+    begun = client.now()
+    with Watch(client, topics_for(wanted)) as watch:
+        while True:
+            states = _look(client, watch, wanted, begun)
+            waiting = {ref: state for ref, state in states.items() if state[0].outcome != READY}
+            elapsed = time.monotonic() - started
+            if not waiting:
+                return elapsed
+            failed = {ref: state for ref, state in waiting.items() if state[0].outcome == FAILED}
+            if failed or elapsed >= timeout:
+                # What failed for good comes first; the others are shown too.
+                order = [*failed, *(ref for ref in waiting if ref not in failed)]
+                raise NotReady([_evidence(client, watch, ref, *waiting[ref]) for ref in order], elapsed)
+            watch.wait(min(LOOK_SECONDS, timeout - elapsed))
+
+
+def _look(client: Client, watch: Watch, wanted: list[Ref], begun: float) -> dict[Ref, tuple[Readiness, dict[str, Any] | None]]:
+    """Return the readiness of each object, and the object where there is one."""
+    followed = {topic.kind for topic in watch.watchers}
+    kinds = {kind: watch.of(kind) for kind in followed}
+    live = {Ref.of(obj): obj for kind in {ref.kind for ref in wanted} for obj in kinds[kind]}
+    # Warnings of before this wait may be about what has been mended since.
+    recent = [event for event in kinds.get("Event", []) if _last_seen(event) >= _stamp(begun - 5)]
+    related = Related(kinds.get("Pod", []), kinds.get("ReplicaSet", []), recent, client.now())
+    return {ref: (assess(live[ref], related), live[ref]) if ref in live else (Readiness(PROGRESS, "it does not exist (yet)"), None) for ref in wanted}
+
+
+def _stamp(epoch: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
+
+
+def _last_seen(event: dict[str, Any]) -> str:
+    seen = event.get("lastTimestamp") or (event.get("series") or {}).get("lastObservedTime") or event.get("eventTime")
+    return str(seen or event["metadata"].get("creationTimestamp") or "")
+
+
+def _evidence(client: Client, watch: Watch, ref: Ref, state: Readiness, obj: dict[str, Any] | None) -> Failure:
+    names, log = {ref.name}, ()
+    pod, container = state.pod, state.container
+    if obj is not None and ref.kind in WORKLOADS:
+        pods = own_pods(obj, Related(watch.of("Pod"), watch.of("ReplicaSet")))
+        names |= {str(item["metadata"]["name"]) for item in pods}
+        ended = [item for item in pods if (item.get("status") or {}).get("phase") == "Failed"]
+        if pod is None and ended:
+            newest = max(ended, key=lambda item: str(item["metadata"].get("creationTimestamp")))
+            pod = str(newest["metadata"]["name"])
+    if pod is not None:
+        log = tail(client, ref.namespace, pod, container)
+    events = [event for event in watch.of("Event") if (event.get("involvedObject") or {}).get("name") in names]
+    events.sort(key=_last_seen)
+    lines = tuple(f"{event.get('reason')}: {event.get('message')}" for event in events[-5:])
+    return Failure(ref, state.reason, state.outcome == FAILED, lines, log)
+
+
+def tail(client: Client, namespace: str, pod: str, container: str | None = None) -> tuple[str, ...]:
+    """Return the last lines a container has written, of its previous run when it has crashed; none when there is no log."""
+    resources = Resources(client)
+    for previous in ("true", None):
+        query = {"container": container, "previous": previous, "tailLines": LOG_LINES, "limitBytes": 16384}
+        path = resources.path("v1", "Pod", namespace, pod, "log", query=query)
+        try:
+            answer = client.call("GET", path, accept="*/*", target=f"log of Pod {namespace}/{pod}", verb="read", deadline=time.monotonic() + 5)
+        except PlatformError as error:
+            # A log is extra evidence: without it (never started, not permitted) the failure itself must still be told.
+            if isinstance(error, ApiError):
+                continue
+            break
+        lines = tuple(line for line in answer.data.decode("utf-8", "replace").splitlines() if line.strip())
+        if lines:
+            return lines
+    return ()

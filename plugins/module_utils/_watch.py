@@ -1,0 +1,190 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follow objects as they change: list once, then watch; list again when the server has forgotten our place (410 Gone)."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+
+# The server ends a watch after this long and we begin it anew where it ended; a dead connection is noticed a little later.
+WATCH_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What to follow: a kind in a namespace, narrowed by selectors."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    labels: str | None = None
+    fields: str | None = None
+
+
+class Watcher(threading.Thread):
+    """Keeps ``objects`` (by uid) of one topic up to date and puts its topic into ``signals`` whenever they have changed.
+
+    ``error`` holds what ended it before it was stopped.
+    """
+
+    def __init__(self, client: Client, topic: Topic, signals: queue.Queue[Topic]) -> None:
+        super().__init__(daemon=True, name=f"watch {topic.kind} {topic.namespace}")
+        self.client = client
+        self.topic = topic
+        self.signals = signals
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.error: PlatformError | None = None
+        self.listed = threading.Event()
+        self._halt = threading.Event()
+        self._response: Any = None
+        self._path = Resources(client).path
+
+    def run(self) -> None:
+        """List, then watch, until stopped or refused for good."""
+        try:
+            version = self._list()
+            failures = 0
+            while not self._halt.is_set():
+                try:
+                    version, fresh = self._watch(version)
+                    failures = 0 if fresh else failures
+                except ApiError as error:
+                    if error.status not in (410, 429, 500, 502, 503, 504):
+                        raise
+                    failures += 1
+                    version = ""
+                except (self.client.http.exceptions.HTTPError, OSError, ValueError):
+                    # The connection broke (or stop() broke it): go on where we were, after a breath.
+                    failures += 1
+                if failures:
+                    self._halt.wait(min(5.0, 0.2 * 2 ** min(failures, 5)))
+                if not version and not self._halt.is_set():
+                    version = self._list()
+        except PlatformError as error:
+            self.error = error
+        finally:
+            self.listed.set()
+            self.signals.put(self.topic)
+
+    def stop(self) -> None:
+        """End the watch now, also while it waits for the server."""
+        self._halt.set()
+        response = self._response
+        if response is not None:
+            try:
+                response.shutdown()
+            except (ValueError, RuntimeError, OSError):  # it has just ended by itself
+                return
+
+    def _query(self, **more: Any) -> str:
+        topic = self.topic
+        query = {"labelSelector": topic.labels, "fieldSelector": topic.fields, **more}
+        return self._path(topic.api_version, topic.kind, topic.namespace, query=query)
+
+    def _list(self) -> str:
+        target = f"{self.topic.kind} in namespace {self.topic.namespace}"
+        page = self.client.request("GET", self._query(), target=target, verb="list")
+        kind = {"apiVersion": self.topic.api_version, "kind": self.topic.kind}
+        self.objects = {item["metadata"]["uid"]: {**kind, **item} for item in page.get("items") or []}
+        self.listed.set()
+        self.signals.put(self.topic)
+        return str(page["metadata"]["resourceVersion"])
+
+    def _watch(self, version: str) -> tuple[str, bool]:
+        """Follow changes from ``version`` until the server ends the watch. Returns where it ended and whether anything came."""
+        path = self._query(watch="true", resourceVersion=version, allowWatchBookmarks="true", timeoutSeconds=WATCH_SECONDS)
+        response = self.client.send("GET", path, timeout=WATCH_SECONDS + 15, stream=True)
+        self._response = response
+        fresh = False
+        try:
+            if response.status >= 300:
+                body = json.loads(response.read() or b"{}")
+                raise ApiError(response.status, body, verb="watch", target=f"{self.topic.kind} in namespace {self.topic.namespace}")
+            for event in _events(response):
+                if self._halt.is_set():
+                    break
+                version = self._take(event, version)
+                fresh = True
+        finally:
+            self._response = None
+            response.close()
+        return version, fresh
+
+    def _take(self, event: dict[str, Any], version: str) -> str:
+        obj = event.get("object") or {}
+        if event.get("type") == "ERROR":
+            target = f"{self.topic.kind} in namespace {self.topic.namespace}"
+            raise ApiError(int(obj.get("code") or 500), obj, verb="watch", target=target)
+        version = str(obj["metadata"].get("resourceVersion") or version)
+        if event.get("type") == "BOOKMARK":
+            return version
+        objects = dict(self.objects)
+        if event.get("type") == "DELETED":
+            objects.pop(obj["metadata"]["uid"], None)
+        else:
+            objects[obj["metadata"]["uid"]] = obj
+        self.objects = objects  # replaced, not changed: readers are other threads
+        self.signals.put(self.topic)
+        return version
+
+
+def _events(response: Any) -> Iterator[dict[str, Any]]:
+    """Yield the events of a watch, one JSON document a line."""
+    rest = b""
+    for piece in response.stream(amt=65536):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)
+
+
+class Watch:
+    """Several topics followed side by side. Use as a context manager; all threads have ended after it."""
+
+    def __init__(self, client: Client, topics: list[Topic]) -> None:
+        self.signals: queue.Queue[Topic] = queue.Queue()
+        self.watchers = {topic: Watcher(client, topic, self.signals) for topic in topics}
+
+    def __enter__(self) -> Watch:
+        for watcher in self.watchers.values():
+            watcher.start()
+        for watcher in self.watchers.values():
+            watcher.listed.wait()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for watcher in self.watchers.values():
+            watcher.stop()
+        end = time.monotonic() + 2
+        for watcher in self.watchers.values():
+            watcher.join(max(0.0, end - time.monotonic()))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the present objects of a kind. Raises what ended its watcher."""
+        found: list[dict[str, Any]] = []
+        for topic, watcher in self.watchers.items():
+            if topic.kind == kind:
+                if watcher.error is not None:
+                    raise watcher.error
+                found.extend(watcher.objects.values())
+        return found
+
+    def wait(self, seconds: float) -> None:
+        """Return when something has changed, or after ``seconds``."""
+        try:
+            self.signals.get(timeout=max(0.01, seconds))
+            while True:  # what has come in the meantime is looked at in one go
+                self.signals.get_nowait()
+        except queue.Empty:
+            return
