@@ -130,6 +130,8 @@ def kubelet_config(link: Link, cgroup: str) -> dict[str, object]:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi"},
         "containerLogMaxSize": "20Mi",
         "nodeStatusReportFrequency": "1m",
+        # Changed Secrets and ConfigMaps reach running pods at this pace; Prometheus' configuration is one of them.
+        "syncFrequency": "10s",
         "logging": {"format": "text"},
     }
 
