@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import FastAPI
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
 from barberpro_booking.admin import admin_router
@@ -20,18 +18,15 @@ from barberpro_booking.page import page_routes
 from barberpro_booking.service import Booking
 from barberpro_service import __version__, errors, runner
 from barberpro_service.config import Environment
-from barberpro_service.database import DatabaseUnavailable, PoolCollector, engine_for
+from barberpro_service.database import PoolCollector, engine_for
+from barberpro_service.housekeeping import housekeeping
 from barberpro_service.lifecycle import Lifecycle
-from barberpro_service.logs import describe, logger
 from barberpro_service.management import BearerToken, management_app
 from barberpro_service.metrics import Metrics
 from barberpro_service.middleware import ServiceMiddleware
 from barberpro_service.migrations import Migrations, check_schema
 
-LOG = logger(__name__)
-
 MIGRATIONS = Migrations(Path(__file__).parent / "migrations", "alembic_version_booking")
-TIDY_SECONDS = 300
 
 
 def utc_now() -> datetime:
@@ -65,29 +60,14 @@ async def application(environment: Environment, clock: Callable[[], datetime] = 
     errors.install(api)
     api.include_router(public_router(booking, BookingMetrics(metrics), environment))
     page_routes(api, booking, environment)
-    housekeeping = asyncio.create_task(_tidy(booking))
-    try:
+    async with housekeeping(booking.tidy):
         yield Application(
             ServiceMiddleware(api, environment.revision, metrics, lifecycle),
             management_app(metrics, lifecycle, BearerToken(environment.admin_dir), admin_router(booking)),
             lifecycle,
             booking,
         )
-    finally:
-        housekeeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await housekeeping
-        await engine.dispose()
-
-
-async def _tidy(booking: Booking) -> None:
-    """Every few minutes; a failure is logged and tried again, for it must never take the service down."""
-    while True:
-        await asyncio.sleep(TIDY_SECONDS)
-        try:
-            await booking.tidy()
-        except (SQLAlchemyError, DatabaseUnavailable) as error:
-            LOG.warning("tidying failed", **describe(error))
+    await engine.dispose()
 
 
 async def serve(environment: Environment) -> None:

@@ -10,15 +10,13 @@ import re
 from decimal import Decimal
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from barberpro_service.errors import field_errors
-
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+from barberpro_service.hours import Weekday, minutes
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 # No control characters (PostgreSQL cannot store NUL in JSON), no blanks at either end.
@@ -34,11 +32,6 @@ class SettingsError(Exception):
     def __init__(self, errors: list[dict[str, str]]) -> None:
         super().__init__("; ".join(f"{item['path']}: {item['message']}" for item in errors))
         self.errors = errors
-
-
-def minutes(clock: str) -> int:
-    """Minutes since midnight of "HH:MM"."""
-    return int(clock[:2]) * 60 + int(clock[3:])
 
 
 @cache
@@ -129,6 +122,10 @@ class Business(_Model):
         """The business's time zone."""
         return ZoneInfo(self.timezone)
 
+    def intervals(self, weekday: Weekday) -> list[tuple[str, str]]:
+        """The opening hours of a weekday; a missing one is closed."""
+        return [(interval.start, interval.end) for interval in self.opening_hours.get(weekday, [])]
+
     def service(self, identifier: str) -> Service | None:
         """The service with this id."""
         return next((service for service in self.services if service.id == identifier), None)
@@ -194,7 +191,3 @@ def load(document: Any) -> Business:
         return Business.model_validate(document, extra="ignore")
     except ValidationError as error:
         raise SettingsError(field_errors(error.errors())) from error
-
-
-
-__all__ = ["Business", "Service", "SettingsError", "Staff", "WEEKDAYS", "load", "minutes", "validate"]

@@ -15,8 +15,8 @@ from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from barberpro_booking.slots import Period
 from barberpro_booking.tables import BOOKINGS, BUSINESS_SETTINGS, IDEMPOTENCY_KEYS
+from barberpro_service.hours import Period
 
 
 @dataclass(frozen=True)

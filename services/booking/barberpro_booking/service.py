@@ -16,6 +16,7 @@ from barberpro_booking import repository, secrets, slots
 from barberpro_booking.business import Business, Service
 from barberpro_booking.schemas import BookingRequest
 from barberpro_service.errors import Problem
+from barberpro_service.hours import Period, day_bounds
 from barberpro_service.logs import logger
 
 LOG = logger(__name__)
@@ -83,16 +84,16 @@ class Booking:
         async with self.engine.connect() as connection:
             business = await self.business(connection)
             service = self._service(business, service_id, staff_id)
-            start, end = slots.day_bounds(business, day)
+            start, end = day_bounds(business.zone, day)
             busy = await repository.busy_periods(connection, start, end)
         return business, slots.available(business, service, day, self.clock(), busy, staff_id)
 
-    async def busy(self, day: date | None) -> tuple[Business, date, list[slots.Period]]:
+    async def busy(self, day: date | None) -> tuple[Business, date, list[Period]]:
         """Booked periods of a local day (today by default), by start; no word of who or with whom."""
         async with self.engine.connect() as connection:
             business = await self.business(connection)
             wanted = day or self.clock().astimezone(business.zone).date()
-            busy = await repository.busy_periods(connection, *slots.day_bounds(business, wanted))
+            busy = await repository.busy_periods(connection, *day_bounds(business.zone, wanted))
         return business, wanted, sorted(period for periods in busy.values() for period in periods)
 
     async def book(self, request: BookingRequest, key: str, test_run: str | None) -> Answer:
@@ -135,7 +136,7 @@ class Booking:
             return [request.staff]
         members = [member.id for member in business.offering(service.id)]
         day = request.start.astimezone(business.zone).date()
-        busy = await repository.busy_periods(connection, *slots.day_bounds(business, day), members)
+        busy = await repository.busy_periods(connection, *day_bounds(business.zone, day), members)
         return sorted(members, key=lambda member: len(busy.get(member, ())))
 
     async def find(self, booking_id: uuid.UUID, token: str) -> dict[str, Any]:

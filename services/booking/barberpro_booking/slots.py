@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
-from barberpro_booking.business import WEEKDAYS, Business, Service, minutes
+from barberpro_booking.business import Business, Service
+from barberpro_service import hours
+from barberpro_service.hours import Period
 
 # Starts are offered on this grid, counted from when the shop opens, so that no unusable gaps arise.
 GRID = timedelta(minutes=15)
 HORIZON_DAYS = 90
-
-Period = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
@@ -23,32 +23,9 @@ class Slot:
     staff: str
 
 
-def _instant(business: Business, day: date, clock: str) -> datetime:
-    """The instant of a wall-clock time.
-
-    A time that the clock change skips becomes the instant after it; one that it repeats is the first of the two.
-    """
-    total = minutes(clock)
-    midnight = datetime.combine(day + timedelta(days=total // 1440), time.min)
-    return (midnight + timedelta(minutes=total % 1440)).replace(tzinfo=business.zone).astimezone(UTC)
-
-
 def opening_periods(business: Business, day: date) -> list[Period]:
-    """The periods in UTC in which the shop is open on a local day, in order, adjoining ones merged."""
-    intervals = business.opening_hours.get(WEEKDAYS[day.weekday()], [])
-    merged: list[Period] = []
-    for interval in sorted(intervals, key=lambda item: minutes(item.start)):
-        start, end = _instant(business, day, interval.start), _instant(business, day, interval.end)
-        if merged and merged[-1][1] == start:
-            merged[-1] = (merged[-1][0], end)
-        elif start < end:
-            merged.append((start, end))
-    return merged
-
-
-def day_bounds(business: Business, day: date) -> Period:
-    """First instant of a local day and of the next, in UTC (23 to 25 hours apart)."""
-    return _instant(business, day, "00:00"), _instant(business, day, "24:00")
+    """The periods in which the shop is open on a local day."""
+    return hours.opening_periods(business.zone, day, business.intervals(hours.WEEKDAYS[day.weekday()]))
 
 
 def starts(business: Business, service: Service, day: date) -> list[datetime]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Numeric, SmallInteger, String, Table, Uuid
+from sqlalchemy import JSON, Column, DateTime, LargeBinary, MetaData, Numeric, SmallInteger, String, Table, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 METADATA = MetaData()
@@ -42,7 +42,7 @@ IDEMPOTENCY_KEYS = Table(
     Column("key_hash", LargeBinary, primary_key=True),
     Column("request_hash", LargeBinary, nullable=False),
     Column("status", SmallInteger),
-    Column("answer", JSONB),
+    Column("answer", JSON),
     Column("sealed_token", LargeBinary),
     Column("booking_id", Uuid),
     Column("created_at", DateTime(timezone=True), nullable=False),

@@ -64,7 +64,8 @@ def upgrade() -> None:
             key_hash bytea PRIMARY KEY,
             request_hash bytea NOT NULL,
             status smallint,
-            answer jsonb,
+            -- json, not jsonb: a repeated request gets the same bytes, order of the fields included
+            answer json,
             sealed_token bytea,
             booking_id uuid REFERENCES bookings (id) ON DELETE CASCADE,
             created_at timestamptz NOT NULL DEFAULT now()

@@ -1,0 +1,1 @@
+"""BarberPro's walk-in queue."""

@@ -1,0 +1,227 @@
+"""What the walk-in queue does, apart from HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from barberpro_service.errors import Problem
+from barberpro_service.hours import Period
+from barberpro_service.logs import logger
+from barberpro_walkin import estimate, repository
+from barberpro_walkin.schemas import TicketRequest
+from barberpro_walkin.upstream import DEFAULT_MINUTES, DEFAULT_ZONE, BookingClient, Service, Upstream
+
+LOG = logger(__name__)
+
+TEST_LIFETIME = timedelta(hours=1)
+# People queue at the door a little before it opens.
+EARLY = timedelta(minutes=60)
+EXCLUDES = "La espera estimada no incluye los turnos reservados: el sistema de reservas no responde."
+
+# action: (states it may be taken from, state it leads to, column that keeps the time)
+ACTIONS = {
+    "call": (("waiting",), "called", "called_at"),
+    "serve": (("waiting", "called"), "serving", "served_at"),
+    "finish": (("called", "serving"), "finished", "ended_at"),
+    "leave": (("waiting", "called"), "left", "ended_at"),
+}
+STATES = {"waiting": "en espera", "called": "llamado", "serving": "en el sillón", "finished": "terminado", "left": "retirado"}
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue at one moment; `starts` has the estimated start of each waiting ticket by id."""
+
+    day: date
+    now: datetime
+    upstream: Upstream
+    tickets: Sequence[Row[Any]]
+    starts: dict[uuid.UUID, datetime | None]
+
+    @property
+    def open(self) -> bool | None:
+        """Is the shop open? None when the hours are not known."""
+        if self.upstream.business is None:
+            return None
+        return any(opens <= self.now < closes for opens, closes in self.upstream.business.periods(self.day))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The business's time zone, or the country's while it is not known."""
+        return self.upstream.business.zone if self.upstream.business else ZoneInfo(DEFAULT_ZONE)
+
+    @property
+    def degraded(self) -> dict[str, Any]:
+        """What every answer says about the estimate's basis."""
+        excludes = self.upstream.busy is None
+        return {"estimate_excludes_bookings": excludes, "note": EXCLUDES if excludes else None}
+
+    def describe(self, ticket: Row[Any], staff: bool = False) -> dict[str, Any]:
+        """A ticket as clients see it; id and name only for its holder (who knows the id) and the staff."""
+        waiting = [item.id for item in self.tickets if item.status == "waiting"]
+        start = self.starts.get(ticket.id)
+        body: dict[str, Any] = {
+            "number": ticket.number,
+            "status": ticket.status,
+            "service": ticket.service_id,
+            "service_name": ticket.service_name,
+            "position": waiting.index(ticket.id) + 1 if ticket.id in waiting else None,
+            "estimated_wait_minutes": None if start is None else max(0, round((start - self.now).total_seconds() / 60)),
+            "estimated_start": None if start is None else start.astimezone(self.zone).isoformat(timespec="minutes"),
+        }
+        return {"id": str(ticket.id), "name": ticket.customer_name, **body} if staff else body
+
+
+class Walkin:
+    """The queue's operations on one engine; `clock` returns now, aware."""
+
+    def __init__(self, engine: AsyncEngine, booking: BookingClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.engine = engine
+        self.booking = booking
+        self.clock = clock
+
+    async def queue(self) -> Queue:
+        """The queue now, with the estimates."""
+        now = self.clock()
+        upstream = await self.booking.now(now)
+        zone = upstream.business.zone if upstream.business else ZoneInfo(DEFAULT_ZONE)
+        day = now.astimezone(zone).date()
+        async with self.engine.connect() as connection:
+            tickets = await repository.active(connection, day)
+        starts = _starts(now, day, upstream, tickets)
+        waiting = [ticket.id for ticket in tickets if ticket.status == "waiting"]
+        return Queue(day, now, upstream, tickets, dict(zip(waiting, starts, strict=True)))
+
+    async def take(self, request: TicketRequest, key: str | None, test_run: str | None) -> tuple[dict[str, Any], bool]:
+        """Give a ticket, or the one that the key got before; returns it and whether it is new.
+
+        Raises Problem 422: unknown service, shop closed (not for test runs, which come at any hour), key reused.
+        """
+        queue = await self.queue()
+        service = _service(queue.upstream, request.service)
+        if test_run is None:
+            _admit(queue, service)
+        request_hash = hashlib.sha256(json.dumps([request.model_dump(), test_run], sort_keys=True).encode()).digest()
+        key_hash = hashlib.sha256(key.encode()).digest() if key else None
+        ticket_id = uuid.uuid4()
+        async with self.engine.begin() as connection:
+            earlier = await repository.by_key(connection, key_hash) if key_hash else None
+            if earlier is None:
+                values = {
+                    "id": ticket_id,
+                    "day": queue.day,
+                    # Taking the number also puts requests with the same key one after the other.
+                    "number": await repository.next_number(connection, queue.day),
+                    "service_id": service.id,
+                    "service_name": service.name,
+                    "duration_minutes": service.duration_minutes,
+                    "customer_name": request.name,
+                    "test_run": test_run,
+                    "key_hash": key_hash,
+                    "request_hash": request_hash,
+                }
+                created = await repository.insert_ticket(connection, values)
+                if not created:
+                    await connection.rollback()
+        if earlier is None and created:
+            return await self.find(ticket_id), True
+        return await self._earlier(key_hash, request_hash), False
+
+    async def _earlier(self, key_hash: bytes | None, request_hash: bytes) -> dict[str, Any]:
+        async with self.engine.connect() as connection:
+            ticket = await repository.by_key(connection, key_hash or b"")
+        if ticket is None or ticket.request_hash != request_hash:
+            raise Problem(422, "idempotency_key_reused", "La Idempotency-Key ya se usó para otra solicitud; usá una clave nueva por cada número.")
+        return await self.find(ticket.id)
+
+    async def find(self, ticket_id: uuid.UUID) -> dict[str, Any]:
+        """One ticket with its estimate; its id is what only the customer has. Raises Problem 404."""
+        async with self.engine.connect() as connection:
+            ticket = await repository.read(connection, ticket_id)
+        if ticket is None:
+            raise _not_found()
+        queue = await self.queue()
+        return {"id": str(ticket.id), **queue.describe(ticket), **queue.degraded}
+
+    async def act(self, ticket_id: uuid.UUID, action: str) -> tuple[dict[str, Any], bool]:
+        """Take an action of ACTIONS on a ticket; again is no error. Returns the ticket and whether it changed.
+
+        Raises Problem 404, and 409 when the ticket's state does not allow it.
+        """
+        sources, target, column = ACTIONS[action]
+        async with self.engine.begin() as connection:
+            ticket = await repository.read(connection, ticket_id, lock=True)
+            if ticket is None:
+                raise _not_found()
+            changed = ticket.status != target
+            if changed and ticket.status not in sources:
+                allowed = " o ".join(STATES[state] for state in sources)
+                raise Problem(409, "wrong_state", f"El número {ticket.number} está {STATES[ticket.status]}; para esto tiene que estar {allowed}.")
+            if changed:
+                # Nobody needs the name once the customer has gone.
+                gone = {"customer_name": None} if target in ("finished", "left") else {}
+                await repository.change(connection, ticket_id, status=target, **{column: self.clock()}, **gone)
+        return await self.find(ticket_id), changed
+
+    async def tidy(self) -> None:
+        """Delete left-over test tickets, forget the names of past days."""
+        now = self.clock()
+        async with self.engine.begin() as connection:
+            tests, names = await repository.purge_stale(connection, now - TEST_LIFETIME, (now - timedelta(days=1)).date())
+        if tests or names:
+            LOG.info("tidied", test_tickets=tests, names_forgotten=names)
+
+
+def _not_found() -> Problem:
+    return Problem(404, "ticket_not_found", "No encontramos ese número; sacá uno nuevo.")
+
+
+def _service(upstream: Upstream, service_id: str) -> Service:
+    """The wished service; while booking was never reached, any, of a usual length."""
+    if upstream.business is None:
+        return Service(id=service_id, name=service_id, duration_minutes=DEFAULT_MINUTES)
+    service = next((item for item in upstream.business.services if item.id == service_id), None)
+    if service is None:
+        known = ", ".join(item.id for item in upstream.business.services)
+        raise Problem(422, "unknown_service", f"El servicio {service_id!r} no existe; los servicios son: {known}.")
+    return service
+
+
+def _admit(queue: Queue, service: Service) -> None:
+    """Refuse a ticket that nobody will call: the shop is closed, or today's remaining time is taken."""
+    business = queue.upstream.business
+    if business is None:
+        return
+    periods = [period for period in business.periods(queue.day) if queue.now < period[1]]
+    if not periods or queue.now < periods[0][0] - EARLY:
+        detail = f"Abrimos hoy a las {periods[0][0].astimezone(queue.zone):%H:%M}." if periods else "Hoy ya no atendemos por orden de llegada."
+        raise Problem(422, "closed", f"El local está cerrado. {detail}")
+    lengths = [timedelta(minutes=item.duration_minutes) for item in queue.tickets if item.status == "waiting"]
+    lengths.append(timedelta(minutes=service.duration_minutes))
+    occupied = _occupied(queue.now, queue.upstream, queue.tickets)
+    if estimate.waits(queue.now, business.chairs, occupied, lengths, periods)[-1] is None:
+        raise Problem(422, "no_time_left", f"Hoy ya no queda tiempo para {service.name}: los sillones están ocupados hasta el cierre.")
+
+
+def _occupied(now: datetime, upstream: Upstream, tickets: Sequence[Row[Any]]) -> list[Period]:
+    seated = [ticket for ticket in tickets if ticket.status in ("called", "serving")]
+    return list(upstream.busy or []) + [
+        estimate.occupies(ticket.served_at or now, timedelta(minutes=ticket.duration_minutes), now) for ticket in seated
+    ]
+
+
+def _starts(now: datetime, day: date, upstream: Upstream, tickets: Sequence[Row[Any]]) -> list[datetime | None]:
+    lengths = [timedelta(minutes=ticket.duration_minutes) for ticket in tickets if ticket.status == "waiting"]
+    business = upstream.business
+    chairs, periods = (business.chairs, business.periods(day)) if business else (1, None)
+    return estimate.waits(now, chairs, _occupied(now, upstream, tickets), lengths, periods)
