@@ -19,13 +19,17 @@ author:
   - BarberPro operations (@barberpro)
 extends_documentation_fragment:
   - barberpro.platform.cluster
+  - barberpro.platform.cluster.attributes
 attributes:
   check_mode:
-    description: Returns the document and writes nothing, neither to the disk nor to the cluster.
     support: full
+    details: Returns the document and writes nothing, neither to the disk nor to the cluster.
   diff_mode:
-    description: A report is new every time, so there is nothing to compare.
     support: none
+    details: A report is new every time, so there is nothing to compare.
+  idempotent:
+    support: none
+    details: Every run has a report of its own.
 options:
   path:
     description: Folder of the reports on the runner.

@@ -18,12 +18,13 @@ author:
   - BarberPro operations (@barberpro)
 extends_documentation_fragment:
   - barberpro.platform.cluster
+  - barberpro.platform.cluster.attributes
 attributes:
   check_mode:
-    description: Reads and compares, writes nothing.
     support: full
   diff_mode:
-    description: Shows the settings before and after.
+    support: full
+  idempotent:
     support: full
 options:
   namespace:
@@ -93,58 +94,51 @@ pod:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.barberpro.platform.plugins.module_utils._access import AccessError
-from ansible_collections.barberpro.platform.plugins.module_utils._cluster_access import (
-    CLUSTER_ARGUMENTS,
-    cluster_api,
-)
+from ansible_collections.barberpro.platform.plugins.module_utils import _module
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
-from ansible_collections.barberpro.platform.plugins.module_utils._settings import SettingsError, converge
+from ansible_collections.barberpro.platform.plugins.module_utils._settings import converge
 
 
-def argument_spec() -> dict[str, Any]:
-    """Return the module's argument spec."""
-    return dict(
-        CLUSTER_ARGUMENTS,
-        namespace={"type": "str", "required": True},
-        selector={"type": "str", "required": True},
-        port={"type": "int", "default": 9090},
-        token_secret={"type": "str", "default": "booking-admin", "no_log": False},
-        settings={"type": "dict", "required": True},
-        wait_timeout={"type": "int", "default": 60},
+def converge_settings(client: Client, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Converge and return the module's result."""
+    params = to_plain(options)
+    outcome = converge(
+        client,
+        namespace=params["namespace"],
+        selector=params["selector"],
+        port=params["port"],
+        token_secret=params["token_secret"],
+        wanted=params["settings"],
+        wait_timeout=params["wait_timeout"],
+        check_mode=check_mode,
     )
+    header = f"settings of {outcome.pod}"
+    return {
+        "changed": outcome.changed,
+        "before": outcome.before,
+        "after": outcome.after,
+        "fields": outcome.fields,
+        "pod": outcome.pod,
+        "diff": {"before": outcome.before, "after": outcome.after, "before_header": header, "after_header": header},
+    }
 
 
 def main() -> None:
-    """Converge the settings and translate the outcome into the module's result."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    params = to_plain(module.params)
-    try:
-        outcome = converge(
-            cluster_api(params),
-            namespace=params["namespace"],
-            selector=params["selector"],
-            port=params["port"],
-            token_secret=params["token_secret"],
-            wanted=params["settings"],
-            wait_timeout=params["wait_timeout"],
-            check_mode=module.check_mode,
-        )
-    except (AccessError, SettingsError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=outcome.changed,
-        before=outcome.before,
-        after=outcome.after,
-        fields=outcome.fields,
-        pod=outcome.pod,
-        diff={
-            "before": outcome.before,
-            "after": outcome.after,
-            "before_header": f"settings of {outcome.pod}",
-            "after_header": f"settings of {outcome.pod}",
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **_module.CLUSTER_ARGUMENTS,
+            "namespace": {"type": "str", "required": True},
+            "selector": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 9090},
+            "token_secret": {"type": "str", "default": "booking-admin", "no_log": False},
+            "settings": {"type": "dict", "required": True},
+            "wait_timeout": {"type": "int", "default": 60},
         },
+        supports_check_mode=True,
     )
+    _module.run(module, converge_settings)
 
 
 if __name__ == "__main__":

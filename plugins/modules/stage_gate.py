@@ -19,13 +19,17 @@ author:
   - BarberPro operations (@barberpro)
 extends_documentation_fragment:
   - barberpro.platform.cluster
+  - barberpro.platform.cluster.attributes
 attributes:
   check_mode:
-    description: Checks that only read are run in check mode too. The others (reach, booking_flow) are reported as skipped.
     support: partial
+    details: Checks that only read are run in check mode too. The others (reach, booking_flow) are reported as skipped.
   diff_mode:
-    description: Nothing is changed, so there is nothing to show.
     support: none
+    details: Nothing is changed, so there is nothing to show.
+  idempotent:
+    support: full
+    details: What a check writes, it removes again.
 options:
   stage:
     description: Name of the stage, for example V(containers).
@@ -84,9 +88,9 @@ options:
       - "C(name_free): the namespace and the host name are free or ours. C(namespace), C(host) and C(tenant) (all required)."
       - "C(plan): records what the release module planned. C(plan) (required) is its result in state planned (C(revision), C(current),
         C(changes), C(changed))."
-      - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects;
-        C(kubectl) is the path of the program
-        (default kubectl); quantities are compared by value and what the server fills in is ignored."
+      - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects; C(phases) limits it to
+        these phases; C(revision) (r4) replaces the token of a release set; C(kubectl) is the path of the program (default kubectl); quantities are compared
+        by value and what the server fills in is ignored."
       - "C(sql_access): the app role can use its own schema and no other. C(namespace) (required) and C(secret) (default booking-database)
         name the Secret with the keys
         host, port, dbname, schema, sslmode, user and password; C(host) and C(port) replace those of the Secret where the runner has to take
@@ -230,11 +234,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.barberpro.platform.plugins.module_utils._checks import CHECKS
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import Clients
-from ansible_collections.barberpro.platform.plugins.module_utils._cluster_access import (
-    CLUSTER_ARGUMENTS,
-    cluster_api,
-)
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._gate import BadCheck, plan_checks, run_gate
+from ansible_collections.barberpro.platform.plugins.module_utils._module import CLUSTER_ARGUMENTS
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 
 
@@ -260,7 +262,7 @@ def main() -> None:
     except BadCheck as error:
         module.fail_json(msg=f"stage {params['stage']}: {error}")
     clients = Clients(
-        api=lambda: cluster_api(params),
+        make=lambda: Client.from_options(params),
         kubeconfig=params.get("kubeconfig"),
         context=params.get("context"),
     )

@@ -1,0 +1,130 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of what customers meet first: the name, the certificate, the redirect to HTTPS."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed, Clients, Param, check, plural, subject
+from ansible_collections.barberpro.platform.plugins.module_utils._web import SITE, Site, split_address
+
+TIMEOUT = 5.0  # seconds for one answer
+
+
+@check(
+    "dns",
+    subject("{name}"),
+    name=Param("Name to ask for.", required=True),
+    address=Param("Expected address (or, for a CNAME, name).", required=True),
+    server=Param("IP or name of the server to ask (default the resolvers of the runner)."),
+    port=Param("Port of the server.", type="int", default=53),
+    type=Param("Type of the record.", default="A", choices=("A", "AAAA", "CNAME")),
+)
+def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
+    """The name has the address, asked of the given server."""
+    name, kind, expected = params["name"], params["type"], params["address"].rstrip(".").lower()
+    try:
+        library = importlib.import_module("dns.resolver")
+        errors = importlib.import_module("dns.exception")
+    except ImportError as error:
+        raise CheckFailed(f"the Python package dnspython is needed ({error})", "install it for the interpreter that runs this", final=True) from error
+    resolver = library.Resolver(configure=not params["server"])
+    where = "the runner's resolvers"
+    if params["server"]:
+        where = f"{params['server']}:{params['port']}"
+        try:
+            resolver.nameservers = [socket.getaddrinfo(params["server"], None)[0][4][0]]
+        except OSError as error:
+            raise CheckFailed(f"name server {params['server']} is unknown: {error}", "correct the parameter server") from error
+        resolver.port = params["port"]
+    resolver.lifetime = TIMEOUT
+    try:
+        answer = resolver.resolve(name, kind, search=False)
+    except library.NXDOMAIN as error:
+        raise CheckFailed(f"{name} does not exist, says {where}", "see whether the record was written to the zone") from error
+    except library.NoAnswer as error:
+        raise CheckFailed(f"{name} has no {kind} record, says {where}", "see whether the record was written to the zone") from error
+    except errors.DNSException as error:
+        raise CheckFailed(f"{where} does not answer for {name}: {type(error).__name__}", "check that the name server runs") from error
+    found = sorted(record.to_text().rstrip(".").lower() for record in answer)
+    if expected not in found:
+        raise CheckFailed(f"{name} is {', '.join(found)} instead of {expected}, says {where}", "correct the record, or wait for its TTL")
+    ttl = answer.rrset.ttl if answer.rrset is not None else 0
+    return f"{name} is {', '.join(found)} (TTL {ttl} s), says {where}"
+
+
+@check(
+    "tls",
+    subject("{host}"),
+    host=Param("Name to ask for (SNI) and to verify.", required=True),
+    address=Param("IP, or IP:PORT, to connect to (default C(host))."),
+    port=Param("Port.", type="int", default=443),
+    ca_file=Param("Bundle of certificates to trust (default the system's)."),
+    san=Param("Name that must be among the subject alternative names (default C(host))."),
+    min_days=Param("Lowest number of days that the certificate must last.", type="int", default=14),
+)
+def tls(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
+    """The chain verifies against the given bundle, the name is in the certificate, and it lasts long enough."""
+    host = params["host"]
+    address, port = split_address(params["address"] or host, params["port"])
+    where = f"{host} at {address}:{port}"
+    try:
+        context = ssl.create_default_context(cafile=params["ca_file"])
+    except OSError as error:
+        raise CheckFailed(f"ca_file {params['ca_file']} cannot be used: {error}", "name a PEM file with certificates", final=True) from error
+    try:
+        with socket.create_connection((address, port), TIMEOUT) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+            certificate: Mapping[str, Any] = secure.getpeercert() or {}
+            version = secure.version()
+    except ssl.SSLCertVerificationError as error:
+        raise CheckFailed(f"certificate of {where} does not verify: {error.verify_message}", "run the dns_ssl stage again, or name the CA") from error
+    except OSError as error:
+        raise CheckFailed(f"{where} does not speak TLS: {error}", "check the gateway's https listener") from error
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    wanted = (params["san"] or host).lower()
+    if not any(covers(name.lower(), wanted) for name in names):
+        raise CheckFailed(f"certificate of {where} is for {', '.join(names) or 'no name'}, not for {wanted}", "issue one for this name")
+    end = datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), datetime.UTC)
+    days = (end - datetime.datetime.now(datetime.UTC)).days
+    if days < params["min_days"]:
+        left = f"expires on {end:%Y-%m-%d}, in {plural(days, 'day')}, fewer than {params['min_days']}"
+        raise CheckFailed(f"certificate of {where} {left}", "renew it")
+    return f"chain and name verify ({', '.join(names[:3])}), {version}, expires {end:%Y-%m-%d} in {plural(days, 'day')}"
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Return whether a name of a certificate covers ``name``: the same, or a wildcard for its first label."""
+    if pattern == name:
+        return True
+    return pattern.startswith("*.") and "." in name and name.split(".", 1)[1] == pattern[2:]
+
+
+@check(
+    "redirect",
+    subject("{url}"),
+    location=Param("The expected target.", required=True),
+    status=Param("Statuses of a good answer.", type="list", elements="int", default=[301, 308]),
+    **SITE,
+)
+def redirect(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
+    """HTTP leads to HTTPS."""
+    answer = Site(params).get()
+    got = answer.headers.get("location", "")
+    if answer.status not in params["status"]:
+        raise CheckFailed(f"{params['url']} answers HTTP {answer.status} and does not redirect", "check the route named redirect")
+    if _normal(got) != _normal(params["location"]):
+        raise CheckFailed(f"{params['url']} redirects to {got or 'nowhere'} instead of {params['location']}", "check the route named redirect")
+    return f"{params['url']} redirects with HTTP {answer.status} to {got}"
+
+
+def _normal(url: str) -> str:
+    """Return a URL without what makes no difference: a default port and the slash of an empty path."""
+    head, slash, rest = url.replace("https://", "", 1).partition("/")
+    return f"https://{head.removesuffix(':443')}/{rest}" if url.startswith("https://") else f"{head}{slash}{rest}"

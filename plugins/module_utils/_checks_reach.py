@@ -1,0 +1,166 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check what a tenant's pods can really connect to, by a pod that tries it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import (
+    CheckFailed,
+    Clients,
+    Param,
+    listed,
+    plural,
+    subject,
+    writing_check,
+)
+from ansible_collections.barberpro.platform.plugins.module_utils._client import url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED
+from ansible_collections.barberpro.platform.plugins.module_utils._pods import pod_problem
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref
+
+POLL = 0.3  # seconds between two looks at the probe pod
+RETRIES = 2  # a network policy that was just written needs a moment on the node
+POLICIES = "compare the tenant's network policies with what is declared: kubectl -n {namespace} get networkpolicies"
+
+
+@writing_check(
+    "reach",
+    subject("pods of {namespace}"),
+    namespace=Param("Namespace of the probe pod.", required=True),
+    image=Param("Image that has the probe (C(python -m barberpro_service.probe)).", required=True),
+    labels=Param("Labels of the probe pod, so that the tenant's policies select it.", type="dict", required=True),
+    open=Param("HOST:PORT that must accept a connection.", type="list", elements="str", default=[]),
+    closed=Param("HOST:PORT that must not.", type="list", elements="str", default=[]),
+    service_account=Param("Service account of the probe pod.", default="default"),
+    timeout=Param("Seconds to wait for one connection.", type="int", default=3),
+    pull_secrets=Param("Secrets to pull the image with.", type="list", elements="str", default=[]),
+)
+def reach(params: Mapping[str, Any], clients: Clients) -> str:
+    """A pod with the labels of the tenant's workload reaches what is declared open and nothing of what is closed."""
+    if not params["open"] and not params["closed"]:
+        raise CheckFailed("nothing to try: both open and closed are empty", "name targets as HOST:PORT", final=True)
+    namespace = params["namespace"]
+    pod = probe_pod(params)
+    ref = Ref("v1", "Pod", namespace, pod["metadata"]["name"])
+    clients.resources.create(pod)
+    try:
+        log = _result(ref, clients)
+    finally:
+        _remove(ref, clients)
+    return _judge(params, log)
+
+
+def probe_pod(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the probe pod: restricted, tiny, never ready (so that no Service sends customers to it), run once."""
+    command = ["python", "-m", "barberpro_service.probe", "--timeout", str(params["timeout"]), "--retries", str(RETRIES)]
+    for kind in ("open", "closed"):
+        for target in params[kind]:
+            command += [f"--{kind}", target]
+    labels = {str(key): str(value) for key, value in params["labels"].items()}
+    deadline = 30 + (params["timeout"] + 1) * (RETRIES + 1)  # the probe tries all targets side by side
+    container = {
+        "name": "probe",
+        "image": params["image"],
+        "command": command,
+        "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}},
+        # A file that nobody makes: the pod stays not ready while it runs.
+        "readinessProbe": {"exec": {"command": ["python", "-c", "raise SystemExit(1)"]}, "initialDelaySeconds": 60, "periodSeconds": 60},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"reach-{secrets.token_hex(4)}",
+            "namespace": params["namespace"],
+            "labels": {**labels, "app.kubernetes.io/managed-by": PREFIX, f"{PREFIX}/probe": "reach"},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": deadline,
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "serviceAccountName": params["service_account"],
+            "imagePullSecrets": [{"name": name} for name in params["pull_secrets"]],
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }
+
+
+def _result(ref: Ref, clients: Clients) -> str:
+    """Wait until the probe has ended and return its log. Raises CheckFailed; the gate's deadline bounds the waiting."""
+    while True:
+        pod = clients.resources.get(ref)
+        if pod is None:
+            raise CheckFailed(f"{ref} was removed while it ran", "try again")
+        status = pod.get("status") or {}
+        states = [entry for entry in status.get("containerStatuses") or [] if entry.get("name") == "probe"]
+        state = states[0].get("state") or {} if states else {}
+        if "terminated" in state or status.get("phase") == "Failed":
+            if status.get("reason"):
+                raise CheckFailed(f"{ref}: {status['reason']}: {status.get('message', 'no message')}", "try again")
+            return _log(ref, clients)
+        problem = pod_problem(pod, now=clients.client.now())
+        if problem is not None and problem.outcome == FAILED:
+            raise CheckFailed(problem.reason, "check the probe's image and the room in quota and nodes", final=True)
+        time.sleep(POLL)
+
+
+def _log(ref: Ref, clients: Clients) -> str:
+    """Return the probe's log."""
+    path = url_path("api", "v1", "namespaces", ref.namespace, "pods", ref.name, "log", query={"container": "probe"})
+    answer = clients.client.call("GET", path, target=str(ref), verb="log", accept="*/*")
+    return answer.data.decode("utf-8", "replace")
+
+
+def _remove(ref: Ref, clients: Clients) -> None:
+    """Remove the probe pod whatever happened before; a failure to do so must not hide that."""
+    try:
+        clients.resources.delete(ref)
+    except ApiError as error:
+        raise CheckFailed(f"{ref} cannot be removed: {error.message}", f"kubectl -n {ref.namespace} delete pod {ref.name}") from error
+    except PlatformError:
+        return
+
+
+def _judge(params: Mapping[str, Any], log: str) -> str:
+    """Compare what the probe saw with what was declared. Raises CheckFailed naming every wrong target."""
+    seen: dict[str, Mapping[str, Any]] = {}
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "target" in entry:
+            seen[str(entry["target"])] = entry
+    missing = [target for target in [*params["open"], *params["closed"]] if target not in seen]
+    if missing:
+        tail = " ".join(log.split())[-200:] or "nothing"
+        raise CheckFailed(f"the probe said nothing about {listed(missing)}; its log: {tail}", "check the probe's image")
+    shut = [f"{target} ({seen[target].get('reason', 'no reason')})" for target in params["open"] if seen[target].get("actual") != "open"]
+    leaks = [target for target in params["closed"] if seen[target].get("actual") == "open"]
+    # A name that does not resolve proves no isolation.
+    unsure = [f"{target} ({seen[target].get('reason', 'no reason')})" for target in params["closed"] if target not in leaks and not seen[target].get("ok")]
+    problems = [f"cannot reach {listed(shut)}, which is declared open"] if shut else []
+    problems += [f"reaches {listed(leaks)}, which must be closed"] if leaks else []
+    problems += [f"could not try {listed(unsure)}"] if unsure else []
+    if problems:
+        raise CheckFailed(f"a pod of {params['namespace']} {' and '.join(problems)}", POLICIES.format(namespace=params["namespace"]))
+    parts = [f"{plural(len(params['open']), 'target')} open"] if params["open"] else []
+    parts += [f"{plural(len(params['closed']), 'target')} closed"] if params["closed"] else []
+    return f"{' and '.join(parts)} as declared, tried from a pod"
+
