@@ -70,7 +70,8 @@ def test_module_documents_itself(module: str) -> None:
     assert {"check_mode", "diff_mode", "idempotent"} <= set(text["attributes"]), f"{module}: attributes"
     assert documentation(module, "RETURN"), f"{module}: RETURN"
     examples = documentation(module, "EXAMPLES")
-    assert examples and all(f"barberpro.platform.{module}" in task for task in examples), f"{module}: EXAMPLES with the full name"
+    assert examples, f"{module}: EXAMPLES"
+    assert all(f"barberpro.platform.{module}" in task for task in examples), f"{module}: EXAMPLES with the full name"
 
 
 @pytest.mark.parametrize("module", MODULES)

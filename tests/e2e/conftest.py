@@ -1,0 +1,52 @@
+"""The tenants that the end-to-end tests share. They are deployed once, by the playbooks, as an operator would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import cluster
+from tests.support.playbooks import Run, deploy, deploy_new, remove
+
+PALERMO = "barbershop-palermo"
+RECOLETA = "barbershop-recoleta"
+
+
+@pytest.fixture(scope="session")
+def facts() -> dict[str, Any]:
+    """The facts of a cluster that says that it is for tests."""
+    return cluster.facts()
+
+
+@pytest.fixture(scope="session")
+def palermo_deployed(facts: dict[str, Any]) -> Run:
+    """The run that brought the demo tenant to what the inventory says; it may have been there already."""
+    run = deploy(PALERMO)
+    assert run.code == 0, run.output
+    return run
+
+
+@pytest.fixture
+def palermo(palermo_deployed: Run) -> str:
+    """Name of the demo tenant, which serves when the test begins."""
+    assert cluster.ask(PALERMO).status == 200
+    return PALERMO
+
+
+@pytest.fixture(scope="session")
+def fresh_deployed(facts: dict[str, Any]) -> Iterator[Run]:
+    """The run that deployed a tenant that did not exist before, described by variables alone."""
+    remove(RECOLETA)
+    run = deploy_new(RECOLETA)
+    assert run.code == 0, run.output
+    yield run
+    remove(RECOLETA)
+
+
+@pytest.fixture
+def recoleta(fresh_deployed: Run) -> str:
+    """Name of the second tenant, which serves when the test begins."""
+    assert cluster.ask(RECOLETA).status == 200
+    return RECOLETA

@@ -1,0 +1,126 @@
+"""Wrong input: one clear sentence each, nothing written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import cluster
+from tests.support.audit import AuditLog
+from tests.support.playbooks import Run, deploy, deploy_new, play
+
+pytestmark = pytest.mark.cluster
+
+
+def refused(run: Run, log: AuditLog, *parts: str) -> None:
+    """The run failed, its last lines say all of `parts`, and nothing was written to the cluster."""
+    assert run.code != 0, run.output
+    words = run.words()
+    for part in parts:
+        assert part in words, f"{part!r} is not in:\n{run.output}"
+    assert log.writes_of_the_deployer() == []
+
+
+WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "vertical": ({"vertical": "bakery"}, ("vertical 'bakery' is unknown: choose one of barbershop", "Nothing was changed")),
+    "tier": ({"tier": "huge"}, ("tier 'huge' is unknown: choose one of small, medium, large, enterprise", "Nothing was changed")),
+    "market": ({"market_size": "vast"}, ("market_size 'vast' is unknown: choose one of small, medium, large, metro", "Nothing was changed")),
+    "budget": ({"budget_minutes": -5}, ("budget_minutes '-5' is no budget", "Nothing was changed")),
+    "name": ({"tenant_name": "a" * 64}, ("(64 characters) is no valid name: use at most 40", "Nothing was changed")),
+    "capitals": ({"tenant_name": "Barbershop_X"}, ("tenant_name 'Barbershop_X'", "is no valid name", "Nothing was changed")),
+    "foreign zone": ({"tenant_host": "shop.example.org"}, ("tenant_host 'shop.example.org' is not one label below the zone", "Nothing was changed")),
+    "image key": ({"image_overrides": {"bookings": "x"}}, ("image_overrides names bookings, which the image catalogue does not have", "Nothing was changed")),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_input_is_refused_in_one_sentence(facts: dict[str, Any], what: str) -> None:
+    extra, parts = WRONG[what]
+    log = AuditLog()
+    run = deploy_new("barbershop-wrong", extra=extra)
+    refused(run, log, *parts)
+    assert not cluster.exists("namespace", "tenant-barbershop-wrong")
+
+
+def test_no_tenant_named_is_refused(facts: dict[str, Any]) -> None:
+    log = AuditLog()
+    refused(play("deploy_vertical.yml"), log, "No tenant was named", "--limit TENANT", "-e tenant_name=NAME")
+
+
+def test_one_name_for_several_hosts_is_refused(facts: dict[str, Any]) -> None:
+    log = AuditLog()
+    run = play("deploy_vertical.yml", "--limit", "tenants", extra={"tenant_name": "barbershop-recoleta"})
+    refused(run, log, "name different tenants")
+
+
+def test_host_name_of_another_tenant_is_refused(palermo: str) -> None:
+    log = AuditLog()
+    run = deploy_new("barbershop-imitator", extra={"tenant_host": cluster.host_of(palermo)})
+    refused(run, log, cluster.host_of(palermo), palermo)
+    assert not cluster.exists("namespace", "tenant-barbershop-imitator")
+
+
+def test_namespace_that_is_not_ours_is_refused(facts: dict[str, Any]) -> None:
+    cluster.kubectl("create", "namespace", "tenant-squatter")
+    try:
+        log = AuditLog()
+        refused(deploy_new("squatter"), log, "tenant-squatter")
+    finally:
+        cluster.kubectl("delete", "namespace", "tenant-squatter", "--wait=false")
+
+
+def test_quota_too_small_is_refused_with_the_numbers(palermo: str) -> None:
+    log = AuditLog()
+    run = deploy(palermo, extra={"quota_overrides": {"memory": "100Mi"}})
+    refused(run, log, "memory", "100Mi")
+    assert cluster.ask(palermo).status == 200
+
+
+def test_unreachable_database_is_refused(palermo: str) -> None:
+    log = AuditLog()
+    run = deploy(palermo, extra={"database_admin_port": 9})
+    refused(run, log, "PostgreSQL at", ":9 does not answer", "check database_admin_*")
+
+
+def kubeconfig_with(path: Path, change: Any) -> Path:
+    """Write the deployer's kubeconfig to `path`, changed by `change`."""
+    config = yaml.safe_load(Path(cluster.facts()["deployer_kubeconfig"]).read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_unreachable_api_server_is_refused(palermo: str, tmp_path: Path) -> None:
+    def elsewhere(config: dict[str, Any]) -> None:
+        config["clusters"][0]["cluster"]["server"] = f"https://{cluster.facts()['node_ip']}:9"
+
+    log = AuditLog()
+    run = deploy(palermo, BARBERPRO_KUBECONFIG=str(kubeconfig_with(tmp_path / "elsewhere", elsewhere)))
+    refused(run, log, f"{cluster.facts()['node_ip']}:9")
+
+
+def test_missing_permissions_are_listed(palermo: str, tmp_path: Path) -> None:
+    cluster.kubectl("create", "serviceaccount", "nobody-special", "-n", "barberpro-system")
+    try:
+        token = cluster.kubectl("create", "token", "nobody-special", "-n", "barberpro-system").strip()
+
+        def as_nobody(config: dict[str, Any]) -> None:
+            config["users"][0]["user"] = {"token": token}
+
+        log = AuditLog()
+        run = deploy(palermo, BARBERPRO_KUBECONFIG=str(kubeconfig_with(tmp_path / "nobody", as_nobody)))
+        refused(run, log, "nobody-special", "may not")
+    finally:
+        cluster.kubectl("delete", "serviceaccount", "nobody-special", "-n", "barberpro-system")
+
+
+@pytest.mark.parametrize("revision", [99, 0, "two"])
+def test_roll_back_to_a_revision_that_is_not_kept_is_refused(palermo: str, revision: Any) -> None:
+    log = AuditLog()
+    run = play("rollback_vertical.yml", "--limit", palermo, extra={"to_revision": revision})
+    refused(run, log, str(revision))
+    assert cluster.ask(palermo).status == 200

@@ -1,0 +1,104 @@
+"""Deploys that fail: they stop at their stage, undo what they changed, say why, and no customer notices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import cluster
+from tests.support.customers import Customers
+from tests.support.playbooks import Run, deploy, deploy_new, remove
+
+pytestmark = pytest.mark.cluster
+
+WRONG_IMAGE = "localhost/does-not-exist:1"
+
+
+def footprint(tenant: str) -> dict[str, Any]:
+    """Return the specs of everything in a tenant's namespace that a deploy writes, without what controllers make of it."""
+    kinds = cluster.KINDS.replace(",pods,", ",").replace("jobs,", "")
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": {
+            "labels": item["metadata"].get("labels"),
+            **{key: value for key, value in item.items() if key in {"spec", "rules", "subjects"}},
+        }
+        for item in cluster.objects(kinds, "-n", f"tenant-{tenant}")
+    }
+
+
+def settings(tenant: str) -> Any:
+    """Return the business as customers see it."""
+    return cluster.ask(tenant, "/api/v1/business").json()
+
+
+def failed_at(run: Run, stage: str, *parts: str) -> None:
+    """The run failed at `stage`; report and last lines say what, where, why."""
+    assert run.code != 0, run.output
+    assert run.report["result"] == "failed", run.output
+    assert [entry["result"] for entry in run.report["stages"]][-1] == "failed"
+    assert run.report["stages"][-1]["name"] == stage, run.output
+    assert any(check["outcome"] == "failed" for check in run.report["stages"][-1]["checks"])
+    ending = " ".join(run.output[-5000:].split())
+    for part in (stage, *parts):
+        assert part in ending, f"{part!r} is not in the last lines:\n{run.output[-5000:]}"
+        assert part in json.dumps(run.report, ensure_ascii=False), f"{part!r} is not in the report"
+
+
+@pytest.fixture
+def untouched(palermo: str) -> Iterator[str]:
+    """The demo tenant, with customers who must all be served, and which must look afterwards as it looked before."""
+    before, business = footprint(palermo), settings(palermo)
+    with Customers(palermo) as customers:
+        yield palermo
+    customers.assert_served()
+    assert customers.revisions[-1] == customers.revisions[0], f"customers ended on another revision: {customers.revisions}"
+    assert settings(palermo) == business
+    assert footprint(palermo) == before
+
+
+def test_wrong_image_is_named_within_a_minute(untouched: str) -> None:
+    run = deploy(untouched, extra={"image_overrides": {"booking": WRONG_IMAGE}})
+    failed_at(run, "validation", WRONG_IMAGE)
+    assert run.seconds < 60
+
+
+def test_crash_looping_container_is_given_up_in_seconds(untouched: str) -> None:
+    run = deploy(untouched, extra={"image_overrides": {"walkin_queue": cluster.facts()["images"]["prometheus"]}})
+    failed_at(run, "containers", "walkin-queue")
+    assert run.seconds < 120
+
+
+def test_migration_that_fails_is_given_up_in_seconds(untouched: str) -> None:
+    run = deploy(untouched, extra={"image_overrides": {"booking": cluster.facts()["images"]["prometheus"]}})
+    failed_at(run, "containers", "booking-migrate")
+    assert run.seconds < 120
+
+
+def test_failing_gate_puts_back_even_the_settings(untouched: str) -> None:
+    closed = {day: [] for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}
+    run = deploy(untouched, extra={"business": {"name": "Cerrada", "opening_hours": closed}, "quota_overrides": {"pods": "28"}})
+    failed_at(run, "testing", "slot")
+
+
+def test_expired_budget_fails_the_stage(untouched: str) -> None:
+    run = deploy(untouched, extra={"pipeline_stage_budget_seconds": {"containers": 1}, "market_size": "medium"})
+    failed_at(run, "containers", "budget")
+
+
+def test_gate_fails_after_promotion_and_the_route_returns(untouched: str) -> None:
+    # The monitoring stage comes after promotion: nothing but the route switch back keeps the customers on the old revision.
+    run = deploy(untouched, extra={"pipeline_stage_budget_seconds": {"monitoring": 0.01}, "quota_overrides": {"pods": "27"}})
+    failed_at(run, "monitoring", "budget")
+
+
+def test_first_deploy_that_fails_removes_what_it_made(facts: dict[str, Any]) -> None:
+    tenant = "barbershop-doomed"
+    remove(tenant)
+    run = deploy_new(tenant, extra={"image_overrides": {"walkin_queue": facts["images"]["prometheus"]}})
+    failed_at(run, "containers", "walkin-queue")
+    assert not cluster.exists("namespace", f"tenant-{tenant}")
+    left = [item["metadata"]["name"] for item in cluster.objects("secrets", "-n", "barberpro-system") if tenant in item["metadata"]["name"]]
+    assert left == []

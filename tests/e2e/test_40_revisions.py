@@ -1,0 +1,91 @@
+"""New revisions, roll back to kept ones, and a deploy that was killed half-way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import cluster
+from tests.support.audit import AuditLog
+from tests.support.customers import Customers
+from tests.support.playbooks import Background, Run, deploy, play
+
+pytestmark = pytest.mark.cluster
+
+
+def revision_served(tenant: str) -> str:
+    """Return the revision that answers customers, for example "r3"."""
+    return cluster.ask(tenant).headers["x-barberpro-revision"]
+
+
+def number(revision: str) -> int:
+    """Return the number of a revision."""
+    return int(revision.removeprefix("r"))
+
+
+def roll_back(tenant: str, *arguments: str, to_revision: int | None = None) -> Run:
+    """Roll a tenant back, to the newest kept revision before the current one when none is named."""
+    extra: dict[str, Any] = {} if to_revision is None else {"to_revision": to_revision}
+    return play("rollback_vertical.yml", "--limit", tenant, *arguments, tenant=tenant, extra=extra)
+
+
+def deployments(tenant: str) -> set[str]:
+    """Return the names of the tenant's Deployments."""
+    return {item["metadata"]["name"] for item in cluster.objects("deployments", "-n", f"tenant-{tenant}")}
+
+
+def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_returns(palermo: str) -> None:
+    old = revision_served(palermo)
+    with Customers(palermo) as customers:
+        run = deploy(palermo, extra={"quota_overrides": {"pods": "25"}})
+        assert run.code == 0, run.output
+        assert run.report["result"] == "succeeded"
+        new = revision_served(palermo)
+        assert number(new) > number(old)
+        assert deployments(palermo) == {f"booking-{new}", f"walkin-queue-{new}"}
+
+        back = roll_back(palermo, to_revision=number(old))
+        assert back.code == 0, back.output
+        assert back.report["result"] == "rolled_back"
+        assert back.seconds < 120
+    customers.assert_served()
+    assert customers.revisions == [old, new, old]
+    assert deployments(palermo) == {f"booking-{old}", f"walkin-queue-{old}"}
+
+
+def test_roll_back_to_the_revision_that_serves_changes_nothing(palermo: str) -> None:
+    before = cluster.resource_versions(f"tenant-{palermo}")
+    log = AuditLog()
+    run = roll_back(palermo, to_revision=number(revision_served(palermo)))
+    assert run.code == 0, run.output
+    assert log.writes_of_the_deployer() == []
+    assert cluster.resource_versions(f"tenant-{palermo}") == before
+
+
+def test_numbers_of_revisions_are_never_used_twice(palermo: str) -> None:
+    before = revision_served(palermo)
+    run = deploy(palermo, extra={"quota_overrides": {"pods": "24"}})
+    assert run.code == 0, run.output
+    used = revision_served(palermo)
+    assert number(used) > number(before) + 1, f"{used} was given out before, to the revision that was rolled back"
+    assert roll_back(palermo, to_revision=number(before)).code == 0
+
+
+@pytest.mark.parametrize("moment", ["Bring the new revision up beside the old", "Move the customers to the revision"])
+def test_killed_half_way_the_next_run_converges(palermo: str, tmp_path: Path, moment: str) -> None:
+    with Customers(palermo) as customers:
+        killed = Background(
+            "deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra={"quota_overrides": {"pods": "23"}},
+        )
+        killed.wait_for(moment)
+        killed.kill()
+        run = deploy(palermo)
+        assert run.code == 0, run.output
+    customers.assert_served()
+    serving = revision_served(palermo)
+    assert deployments(palermo) == {f"booking-{serving}", f"walkin-queue-{serving}"}
+    quota = cluster.objects("resourcequota", "-n", f"tenant-{palermo}")[0]
+    assert quota["spec"]["hard"]["pods"] == "30", "the next run brings what the inventory says"
+    assert deploy(palermo).report["result"] == "unchanged"

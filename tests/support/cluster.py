@@ -1,0 +1,117 @@
+"""The cluster under test, seen by clients that are not ours: kubectl, plain HTTP, plain SQL."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS_FILE = ROOT / ".embedded" / "cluster.json"
+TEST_LABEL = "barberpro.platform/cluster"
+
+
+class NotForTests(Exception):
+    """The cluster is missing or does not say that tests may use it."""
+
+
+@functools.cache
+def facts() -> dict[str, Any]:
+    """Return the facts of the cluster (see cluster/README.md); raise NotForTests when there is none or it lacks the label."""
+    if not FACTS_FILE.exists():
+        raise NotForTests(f"{FACTS_FILE} is missing: start a cluster first with: make cluster images platform")
+    found: dict[str, Any] = json.loads(FACTS_FILE.read_text())
+    if own := os.environ.get("BARBERPRO_KUBECONFIG"):
+        found["kubeconfig"] = own
+    command = [found["kubectl"], "--kubeconfig", found["kubeconfig"], "get", "namespace", "kube-system", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    if done.returncode:
+        raise NotForTests(f"the cluster does not answer: {done.stderr.strip()}; start it with: make cluster images platform")
+    if json.loads(done.stdout)["metadata"]["labels"].get(TEST_LABEL) != "test":
+        raise NotForTests(f"namespace kube-system lacks the label {TEST_LABEL}=test: tests use clusters for tests only")
+    return found
+
+
+def kubectl(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
+    """Run kubectl as the administrator and return what it printed."""
+    command = [facts()["kubectl"], "--kubeconfig", facts()["kubeconfig"], *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, input=stdin)
+    assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def objects(*arguments: str) -> list[dict[str, Any]]:
+    """Return the objects that `kubectl get` finds, for example objects("pods", "-n", "tenant-x")."""
+    found = json.loads(kubectl("get", *arguments, "-o", "json") or "{}")
+    return found.get("items", [found])
+
+
+def exists(kind: str, name: str, namespace: str | None = None) -> bool:
+    """Say whether an object exists."""
+    where = ["-n", namespace] if namespace else []
+    return bool(kubectl("get", kind, name, *where, "--ignore-not-found", "-o", "name").strip())
+
+
+KINDS = (
+    "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,limitranges,networkpolicies,roles,rolebindings,"
+    "poddisruptionbudgets,jobs,pods,httproutes,servicemonitors,prometheusrules"
+)
+
+
+def resource_versions(namespace: str) -> dict[str, str]:
+    """Return the resourceVersion of every object of a tenant's namespace and of the namespace itself, by kind and name."""
+    found = {
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in objects(KINDS, "-n", namespace)
+    }
+    found[f"Namespace/{namespace}"] = objects("namespace", namespace)[0]["metadata"]["resourceVersion"]
+    return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: status, headers with lower-case names, body."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    def json(self) -> Any:
+        """Return the body as parsed JSON."""
+        return json.loads(self.body)
+
+
+def host_of(tenant: str) -> str:
+    """Return the customers' host name of a tenant."""
+    return f"{tenant}.{facts()['dns']['zone']}"
+
+
+def ask(tenant: str, path: str = "/", *, method: str = "GET", body: Any = None, https: bool = True, timeout: float = 5.0, **headers: str) -> Answer:
+    """Ask a tenant as a customer does: through the gateway, by name, the certificate verified against the authority's root.
+
+    Headers are keyword arguments with underscores. Raises OSError or ssl.SSLError when there is no valid answer.
+    """
+    host = host_of(tenant)
+    address = (facts()["node_ip"], 443 if https else 80)
+    connection = http.client.HTTPConnection(host, address[1], timeout=timeout)
+    connection.sock = socket.create_connection(address, timeout=timeout)
+    if https:
+        context = ssl.create_default_context(cafile=facts()["acme"]["root_ca_file"])
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
+    try:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        payload = None if body is None else json.dumps(body)
+        if payload is not None:
+            sent["Content-Type"] = "application/json"
+        connection.request(method, path, body=payload, headers=sent)
+        response = connection.getresponse()
+        text = response.read().decode(errors="replace")
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+    finally:
+        connection.close()

@@ -1,0 +1,117 @@
+"""Runs the playbooks as an operator does, and keeps what they printed, returned and reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.cluster import ROOT
+
+PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
+REPORTS = ROOT / "reports"
+
+
+@dataclass
+class Run:
+    """One run of a playbook: exit code, all that was printed, seconds taken, the newest report that it wrote."""
+
+    code: int
+    output: str
+    seconds: float
+    report: dict[str, Any] = field(default_factory=dict)
+    report_path: Path | None = None
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """Return one stage of the report."""
+        return next(stage for stage in self.report["stages"] if stage["name"] == name)
+
+    def words(self) -> str:
+        """Return the output with all white space folded, so that sentences can be found across line breaks."""
+        return " ".join(self.output.split())
+
+
+def command_of(playbook: str, arguments: tuple[str, ...], extra: dict[str, Any] | None, inventory: str) -> list[str]:
+    """Return the command line of a playbook; `extra` are extra variables as JSON."""
+    command = [str(PLAYBOOK), "-i", inventory, playbook, *arguments]
+    return command if not extra else [*command, "-e", json.dumps(extra)]
+
+
+def environment_of(**changes: str) -> dict[str, str]:
+    """Return the environment of a run: no colours, so that sentences can be compared."""
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "400", **changes}
+
+
+def reports_of(tenant: str) -> set[Path]:
+    """Return the reports of a tenant on this runner."""
+    return set((REPORTS / tenant).glob("*/report.json"))
+
+
+def play(
+    playbook: str, *arguments: str, tenant: str = "", extra: dict[str, Any] | None = None,
+    inventory: str = "inventories/embedded", timeout: float = 420.0, **environment: str,
+) -> Run:
+    """Run a playbook to its end. With `tenant`, the report that this run wrote is read.
+
+    Every run, good or bad, must be free of Ansible's deprecation warnings.
+    """
+    before = reports_of(tenant) if tenant else set()
+    started = time.monotonic()
+    done = subprocess.run(
+        command_of(playbook, arguments, extra, inventory), cwd=ROOT, env=environment_of(**environment), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout,
+    )
+    run = Run(done.returncode, done.stdout, time.monotonic() - started)
+    assert "[DEPRECATION WARNING]" not in run.output, run.output
+    if tenant and (new := sorted(reports_of(tenant) - before)):
+        run.report_path = new[-1]
+        run.report = json.loads(run.report_path.read_text())
+    return run
+
+
+def deploy(tenant: str, *arguments: str, extra: dict[str, Any] | None = None, **options: Any) -> Run:
+    """Deploy a tenant of the inventory."""
+    return play("deploy_vertical.yml", "--limit", tenant, *arguments, tenant=tenant, extra=extra, **options)
+
+
+def deploy_new(tenant: str, *arguments: str, extra: dict[str, Any] | None = None, **options: Any) -> Run:
+    """Deploy a tenant that only variables describe, as a survey would."""
+    described = {"tenant_name": tenant, "vertical": "barbershop", "tier": "small", "market_size": "small", **(extra or {})}
+    return play("deploy_vertical.yml", *arguments, tenant=tenant, extra=described, **options)
+
+
+def remove(tenant: str) -> None:
+    """Remove a tenant with its schema and its DNS record, as the scenarios of molecule/ do."""
+    run = play("molecule/shared/destroy.yml", extra={"tenant_name": tenant})
+    assert run.code == 0, run.output
+
+
+class Background:
+    """A playbook that runs while the test does something else, in a process group of its own so that it can be killed whole."""
+
+    def __init__(self, playbook: str, *arguments: str, log: Path, extra: dict[str, Any] | None = None) -> None:
+        """Start it; what it prints goes to `log`."""
+        self.log = log
+        with log.open("w") as target:
+            self.process = subprocess.Popen(
+                command_of(playbook, arguments, extra, "inventories/embedded"), cwd=ROOT, env=environment_of(),
+                stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
+    def wait_for(self, text: str, timeout: float = 120.0) -> None:
+        """Wait until the playbook has printed `text`."""
+        deadline = time.monotonic() + timeout
+        while text not in self.log.read_text():
+            assert self.process.poll() is None, f"ended before it said {text!r}:\n{self.log.read_text()}"
+            assert time.monotonic() < deadline, f"never said {text!r}:\n{self.log.read_text()}"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, with everything that it started."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=10)
