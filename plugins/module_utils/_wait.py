@@ -107,7 +107,8 @@ def _last_seen(event: dict[str, Any]) -> str:
 
 
 def _evidence(client: Client, watch: Watch, ref: Ref, state: Readiness, obj: dict[str, Any] | None) -> Failure:
-    names, log = {ref.name}, ()
+    names = {ref.name}
+    log: tuple[str, ...] = ()
     pod, container = state.pod, state.container
     if obj is not None and ref.kind in WORKLOADS:
         pods = own_pods(obj, Related(watch.of("Pod"), watch.of("ReplicaSet")))

@@ -1,0 +1,171 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call on a tenant's release: what is asked, what is recorded, and the steps that its states are made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _diff
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, wave_of
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, phase_of
+from ansible_collections.barberpro.platform.plugins.module_utils._store import Store, content_hash, numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
+
+# Between the gateway's word that it took the new route and the end of the pods it sent traffic to before.
+SETTLE_SECONDS = 2.0
+
+
+class Run:
+    """One call on one tenant's release: its options, the record, and what has been done so far."""
+
+    def __init__(self, client: Client, options: Mapping[str, Any], check_mode: bool) -> None:
+        self.client = client
+        self.resources = Resources(client)
+        self.options = options
+        self.tenant = str(options["name"])
+        self.namespace = str(options.get("namespace") or f"tenant-{self.tenant}")
+        self.dry = check_mode or options["state"] == "planned"
+        self.store = Store(self.resources, self.tenant)
+        self.record = self.store.load()
+        self.kept = self.store.kept()
+        self.deadline = time.monotonic() + float(options["wait_timeout"])
+        self.new_tenant = self.resources.get(Ref("v1", "Namespace", "", self.namespace)) is None
+        stand_in = (self.namespace, str(options["preflight_namespace"])) if self.new_tenant and self.dry else None
+        force = bool(options.get("force_conflicts"))
+        self.engine = Engine(self.resources, self.tenant, self.record.objects, force=force, stand_in=stand_in)
+        self.done: list[Change] = []
+        self.wrote = False
+        self.waited = 0.0
+        self.removed_tenant = False
+        self.number: int | None = self.record.current
+        self.hash = ""
+
+    # What is asked
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Return the given set with its number filled in. Raises PlatformError when there is none."""
+        objects = list(self.options.get("objects") or [])
+        if not objects:
+            raise PlatformError(f"tenant {self.tenant}: state {self.options['state']} needs objects, the rendered set; give it")
+        self.hash = content_hash(objects)
+        self.number = self.number_of(self.hash)
+        return numbered(objects, self.number)
+
+    def number_of(self, content: str) -> int:
+        """Return the revision number of a content: the current's or the pending's when it is the same, else the next unused one."""
+        for number in (self.record.current, self.record.pending):
+            if number is not None and number in self.kept and self.kept[number].content_hash == content:
+                return number
+        return max([self.record.highest, self.record.current or 0, self.record.pending or 0]) + 1
+
+    def settled(self, objects: Iterable[dict[str, Any]], number: int | None) -> list[dict[str, Any]]:
+        """Return the set without Jobs when the revision was promoted before: they have done their work, once."""
+        promoted = number is not None and number == self.record.current
+        return [obj for obj in objects if not (promoted and obj.get("kind") == "Job")]
+
+    def leftovers(self, objects: Iterable[dict[str, Any]]) -> list[str]:
+        """Return the recorded keys that a set does not hold."""
+        wanted = {Ref.of(obj).key for obj in objects}
+        return [key for key in self.record.objects if key not in wanted]
+
+    # What is done
+
+    def save(self) -> None:
+        """Write the record if it has changed; nothing in a dry run."""
+        if not self.dry and self.store.save(self.record):
+            self.wrote = True
+
+    def note(self, plan: Plan) -> None:
+        """Take the changes of a plan into the result, once each."""
+        known = {(change.ref, change.action) for change in self.done}
+        self.done += [change for change in plan.changes if (change.ref, change.action) not in known]
+
+    def execute(self, plan: Plan) -> None:
+        """Apply a plan, with its intents recorded before and its outcome after, also when it fails half-way."""
+        self.note(plan)
+        if self.dry or not plan.effective():
+            return
+        self.engine.announce(plan)
+        self.save()
+        try:
+            self.engine.execute(plan)
+        finally:
+            self.save()
+
+    def wait(self, objects: Iterable[dict[str, Any]]) -> None:
+        """Wait until these objects are ready. Raises NotReady."""
+        if not self.dry:
+            self.waited += wait_ready(self.client, [Ref.of(obj) for obj in objects], max(1.0, self.deadline - time.monotonic()))
+
+    def bring_up(self, objects: Sequence[dict[str, Any]], plan: Plan) -> None:
+        """Apply workloads and wait for them: what they need, then Jobs (a migration comes before the code that expects it), then the rest."""
+        jobs = [obj for obj in objects if obj.get("kind") == "Job"]
+        last = wave_of("Job")
+        self.execute(plan.select(lambda change: wave_of(change.ref.kind) <= last))
+        self.wait(jobs)
+        self.execute(plan.select(lambda change: wave_of(change.ref.kind) > last))
+        self.wait(obj for obj in objects if obj.get("kind") != "Job")
+
+    def delete_leftovers(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Delete what we made and the set does not hold; forget what is gone already."""
+        keys = self.leftovers(objects)
+        self.execute(self.engine.plan([], remove=keys))
+        self.forget(keys)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take objects out of the record: they are gone, or somebody else has made them anew."""
+        if not self.dry:
+            for key in keys:
+                self.record.objects.pop(key, None)
+
+    def drop_revisions(self, numbers: Iterable[int]) -> None:
+        """Delete stored sets."""
+        for number in sorted(set(numbers) & set(self.kept)):
+            if not self.dry:
+                self.store.drop(number)
+                self.wrote = True
+            del self.kept[number]
+
+    def result(self) -> dict[str, Any]:
+        """Return what the module returns."""
+        effective = [change for change in self.done if change.action != "unchanged"]
+        return {
+            "changed": bool(effective) or self.wrote,
+            "revision": f"r{self.number}" if self.number else "none",
+            "number": self.number,
+            "current": self.record.current,
+            "pending": self.record.pending,
+            "previous": self.record.finished if self.record.finished in self.kept else self.record.current,
+            "kept": sorted(self.kept),
+            "content_hash": self.hash or (self.kept[self.number].content_hash if self.number in self.kept else ""),
+            "new_tenant": self.new_tenant,
+            "removed_tenant": self.removed_tenant,
+            "changes": [change.shown() for change in effective],
+            "unchanged": sum(change.action == "unchanged" for change in self.done),
+            "waited_seconds": round(self.waited, 3),
+            "diff": _diff.entries((str(change.ref), change.before, change.after) for change in effective),
+        }
+
+
+def in_phase(objects: Iterable[dict[str, Any]], *phases: str) -> list[dict[str, Any]]:
+    """Return the objects of these phases."""
+    return [obj for obj in objects if phase_of(obj) in phases]
+
+
+def conclude(run: Run, number: int) -> None:
+    """Note that a run has ended well, and trim the history: the newest ``keep``, never the current one."""
+    unfinished = [other for other in run.kept if other > run.record.highest and other != number]
+    if run.record.pending is not None and run.record.pending != number:
+        unfinished.append(run.record.pending)
+    run.drop_revisions(unfinished)
+    newest = sorted(run.kept, reverse=True)[: max(1, int(run.options["keep"]))]
+    run.drop_revisions(other for other in list(run.kept) if other not in newest and other != number)
+    if not run.dry:
+        run.record.current, run.record.pending, run.record.finished = number, None, number
+        run.save()

@@ -1,0 +1,147 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converge a tenant's namespace, its isolation objects and its credentials; or remove it all."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _diff
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Ref, Resources, phase_of
+from ansible_collections.barberpro.platform.plugins.module_utils._store import Record, Store, numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
+
+GENERATED_BYTES = 32
+
+
+def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Bring a tenant to the asked state and return the module's result. Raises PlatformError."""
+    tenant = str(options["name"])
+    resources = Resources(client)
+    store = Store(resources, tenant)
+    record = store.load()
+    engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")))
+    deadline = time.monotonic() + float(options["wait_timeout"])
+    if options["state"] == "absent":
+        return _absent(store, record, engine, str(options.get("confirm") or ""), deadline, check_mode)
+    return _present(store, record, engine, options, deadline, check_mode)
+
+
+def _result(namespace: str, changes: list[Change], *, created: bool, wrote: bool = False) -> dict[str, Any]:
+    effective = [change for change in changes if change.action != "unchanged"]
+    return {
+        "changed": bool(effective) or wrote,
+        "namespace": namespace,
+        "created": created,
+        "objects": [{"object": str(change.ref), "action": change.action} for change in changes],
+        "diff": _diff.entries((str(change.ref), change.before, change.after) for change in effective),
+    }
+
+
+def _present(store: Store, record: Record, engine: Engine, options: Mapping[str, Any], deadline: float, check_mode: bool) -> dict[str, Any]:
+    resources, tenant = engine.resources, engine.tenant
+    # Infrastructure outlives revisions; where a template names one nevertheless, it is the one in service.
+    asked = numbered(list(options.get("objects") or []), record.pending or record.current or 1)
+    objects = [obj for obj in asked if phase_of(obj) == "infrastructure"]
+    namespace = _namespace_of(objects, tenant)
+    live = resources.get(namespace)
+    if live is not None and live["metadata"].get("deletionTimestamp") and not check_mode:
+        wait_gone(resources, namespace, deadline)
+        live = None
+    created = live is None
+    plan = _plan_of_new(engine, objects, namespace) if created else engine.plan(objects)
+    if not check_mode and plan.effective():
+        engine.announce(plan)
+        store.save(record)
+        try:
+            engine.execute(plan)
+        finally:
+            store.save(record)
+    elif not check_mode:
+        store.save(record)
+    credentials = checked(
+        resources.client.map(
+            lambda item: _credential(resources, tenant, namespace.name, item, absent=created and check_mode, dry_run=check_mode),
+            list(options.get("credentials") or []),
+        )
+    )
+    if not check_mode:
+        waited = [Ref.of(obj) for obj in objects if obj["kind"] in ("Namespace", "ResourceQuota")]
+        wait_ready(resources.client, waited, max(1.0, deadline - time.monotonic()))
+    return _result(namespace.name, [*plan.changes, *credentials], created=created)
+
+
+def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:
+    found = [Ref.of(obj) for obj in objects if obj.get("kind") == "Namespace"]
+    if len(found) > 1:
+        raise PlatformError(f"tenant {tenant}: objects hold {len(found)} Namespaces ({', '.join(ref.name for ref in found)}); give one")
+    return found[0] if found else Ref("v1", "Namespace", "", f"tenant-{tenant}")
+
+
+def _plan_of_new(engine: Engine, objects: list[dict[str, Any]], namespace: Ref) -> Plan:
+    """Plan for a namespace that does not exist: nothing in it can be tried on the server yet."""
+    inside = [obj for obj in objects if Ref.of(obj).namespace == namespace.name]
+    plan = engine.plan([obj for obj in objects if obj not in inside])
+    plan.changes += [Change(Ref.of(obj), "created", phase_of(obj), obj, None, obj) for obj in inside]
+    return plan
+
+
+def _credential(resources: Resources, tenant: str, namespace: str, asked: Mapping[str, Any], *, absent: bool, dry_run: bool) -> Change:
+    """Create or complete one Secret. Values once generated are kept; keys that nobody asks for are left alone."""
+    ref = Ref("v1", "Secret", namespace, str(asked["name"]))
+    live = None if absent else resources.get(ref)
+    labels = ((live or {}).get("metadata") or {}).get("labels") or {}
+    if live is not None and labels.get(TENANT_LABEL) != tenant:
+        raise PlatformError(f"{ref} exists already and does not belong to tenant {tenant}; remove it or choose another name")
+    present: dict[str, str] = (live or {}).get("data") or {}
+    given = {**(asked.get("data") or {}), **(asked.get("secret_data") or {})}
+    wanted = {key: base64.b64encode(str(value).encode()).decode() for key, value in given.items()}
+    changed = {key: value for key, value in wanted.items() if present.get(key) != value}
+    for key in asked.get("generate") or []:
+        if key not in present and key not in wanted:
+            changed[key] = base64.b64encode(secrets.token_urlsafe(GENERATED_BYTES).encode()).decode()
+    if live is not None and not changed:
+        return Change(ref, "unchanged", "infrastructure", before=live, after=live)
+    own = {"app.kubernetes.io/managed-by": PREFIX, TENANT_LABEL: tenant}
+    after = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": ref.name, "namespace": namespace, "labels": {**labels, **own}},
+        "type": "Opaque",
+        "data": {**present, **changed},
+    }
+    if live is None:
+        if not absent:
+            resources.create(after, dry_run=dry_run)
+        return Change(ref, "created", "infrastructure", after=after)
+    query = {"fieldManager": MANAGER, "dryRun": "All" if dry_run else None}
+    # The uid keeps us from completing a Secret that somebody has made anew in the meantime.
+    body = {"metadata": {"uid": live["metadata"]["uid"]}, "data": changed}
+    path = resources.path("v1", "Secret", namespace, ref.name, query=query)
+    resources.client.request("PATCH", path, body=body, content_type=MERGE, target=str(ref), verb="patch", repeatable=True)
+    return Change(ref, "changed", "infrastructure", before=live, after=after)
+
+
+def _absent(store: Store, record: Record, engine: Engine, confirm: str, deadline: float, check_mode: bool) -> dict[str, Any]:
+    tenant = engine.tenant
+    if confirm != tenant:
+        raise PlatformError(f"tenant {tenant}: removing it deletes its namespace and its history for good; repeat the name in confirm (given: {confirm!r})")
+    names = [key.partition(" ")[2] for key in record.objects if key.startswith("Namespace ")]
+    namespace = names[0] if names else f"tenant-{tenant}"
+    changes = remove_tenant(engine.resources, engine, namespace, deadline=deadline, dry_run=check_mode)
+    kept = store.kept()
+    known = record.stored is not None
+    if not check_mode:
+        for number in kept:
+            store.drop(number)
+        store.forget()
+    return _result(namespace, changes, created=False, wrote=bool(kept) or known)

@@ -1,0 +1,146 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ways back: undo an unfinished run, or return to a kept revision. In both, customers are served throughout."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Plan
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
+from ansible_collections.barberpro.platform.plugins.module_utils._run import SETTLE_SECONDS, Run, conclude, in_phase
+from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady
+
+# Limits that a smaller revision has would keep the two from standing side by side: they come last.
+_LIMITS = frozenset({"ResourceQuota", "LimitRange"})
+
+
+def reverted(run: Run) -> None:
+    """Undo an unfinished run: back to ``previous``, the route first; without one, remove all that a first deploy made."""
+    target = run.options.get("previous")
+    failed = [number for number in (run.record.pending, run.record.current) if number is not None and number != target]
+    # What an operator changed by hand must not keep us from the state that is known to work.
+    run.engine.force = True
+    if target is None:
+        _remove_first_deploy(run)
+        return
+    run.number = int(target)
+    objects, leftovers = _stored(run, int(target))
+    plan = run.engine.plan(objects, remove=leftovers)
+    _switch(run, objects, plan)
+    run.forget(leftovers)
+    if not run.dry:
+        # The undone set is no revision to return to.
+        unfinished = [number for number in failed if run.record.finished is None or number > run.record.finished]
+        run.record.current, run.record.pending = int(target), None
+        run.save()
+        run.drop_revisions(unfinished)
+
+
+def _remove_first_deploy(run: Run) -> None:
+    if run.record.finished is not None:
+        raise PlatformError(
+            f"tenant {run.tenant}: revision r{run.record.finished} has been finished before, so this was no first deploy; "
+            f"call state reverted with previous: {run.record.finished}"
+        )
+    run.number = None
+    if not run.record.objects and not run.kept and run.record.pending is None:
+        return
+    changes = remove_tenant(run.resources, run.engine, run.namespace, deadline=run.deadline, dry_run=run.dry)
+    run.note(Plan(changes))
+    run.removed_tenant = True
+    if not run.dry:
+        run.record.current = run.record.pending = None
+        run.record.objects.clear()
+        run.drop_revisions(list(run.kept))
+        run.save()
+
+
+def rolled_back(run: Run) -> None:
+    """Return to a kept revision: workloads up, route, then the rest and the clearing up."""
+    target = _target(run)
+    objects, leftovers = _stored(run, target)
+    run.number = target
+    plan = run.engine.plan(objects, remove=leftovers)
+    before = set(run.record.objects)
+    try:
+        _up_and_switch(run, objects, plan)
+    except NotReady:
+        _undo_attempt(run, before)
+        raise
+    if not run.dry:
+        run.record.current = target
+        run.save()
+    _rest(run, plan)
+    run.forget(leftovers)
+    conclude(run, target)
+
+
+def _target(run: Run) -> int:
+    if run.record.current is None:
+        raise PlatformError(f"tenant {run.tenant} has no current revision, so there is none to return to; deploy it first")
+    if run.options.get("to_revision") is not None:
+        return int(run.options["to_revision"])
+    older = [number for number in run.kept if number < run.record.current]
+    if not older:
+        raise PlatformError(f"tenant {run.tenant}: no revision before r{run.record.current} is kept, so there is none to return to")
+    return max(older)
+
+
+def _stored(run: Run, number: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a kept set without its Jobs (a migration is never run on the way back) and the recorded keys that it does not hold.
+
+    What exists of its Jobs is part of the revision and stays.
+    """
+    objects = numbered(run.store.read(number), number)
+    return [obj for obj in objects if obj.get("kind") != "Job"], run.leftovers(objects)
+
+
+def _switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
+    """Return to a set whose workloads still stand: the route first. Where they do not, they come first."""
+    standing = all(change.action == "unchanged" for change in plan.changes if change.phase == "workloads" and change.action != "deleted")
+    if not standing:
+        _up_and_switch(run, objects, plan)
+    else:
+        _route(run, objects, plan)
+    _rest(run, plan)
+    run.wait(in_phase(objects, "workloads"))
+
+
+def _up_and_switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
+    """Bring the workloads up with what they stand on, then move the route."""
+    run.execute(plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure" and not _limit(change.ref)))
+    workloads = in_phase(objects, "workloads")
+    run.bring_up(workloads, plan.select(lambda change: change.action != "deleted" and change.phase == "workloads"))
+    _route(run, objects, plan)
+
+
+def _route(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
+    moved = plan.select(lambda change: change.action != "deleted" and change.phase == "promotion")
+    run.execute(moved)
+    run.wait(in_phase(objects, "promotion"))
+    if moved.effective() and not run.dry:
+        time.sleep(SETTLE_SECONDS)
+
+
+def _rest(run: Run, plan: Plan) -> None:
+    """What is left: limits, monitoring, and the end of what the set does not hold."""
+    done = {(change.ref, change.action) for change in run.done}
+    run.execute(plan.select(lambda change: (change.ref, change.action) not in done))
+
+
+def _undo_attempt(run: Run, before: set[str]) -> None:
+    """Take away what a rollback that did not come up has added; the current revision was serving all the time."""
+    added = [key for key in run.record.objects if key not in before and "HTTPRoute" not in key]
+    run.execute(run.engine.plan([], remove=added))
+    run.forget(added)
+    run.save()
+
+
+def _limit(ref: Ref) -> bool:
+    return ref.kind in _LIMITS
