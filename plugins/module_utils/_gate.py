@@ -70,6 +70,10 @@ class Outcome:
             "elapsed_seconds": round(self.elapsed_seconds, 3),
         }
 
+    def sentence(self) -> str:
+        """Return ``check of target: reason``; a reason that begins with the target does not name it twice."""
+        return f"{self.check} of {self.reason if self.reason.startswith(self.target) else f'{self.target}: {self.reason}'}"
+
     def fail(self, reason: str, next_step: str) -> None:
         """Make this a failure for ``reason``."""
         self.outcome, self.reason, self.next_step = "failed", reason, next_step
@@ -110,7 +114,7 @@ class Gate:
         """Return why the stage failed, without the next step."""
         parts = []
         if self.failures:
-            named = "; ".join(f"{item.check} of {item.target}: {item.reason}" for item in self.failures)
+            named = "; ".join(item.sentence() for item in self.failures)
             parts.append(f"{len(self.failures)} of {len(self.outcomes)} checks: {named}")
         if self.budget_spent:
             parts.append(f"the budget of {seconds(self.budget_seconds)} is spent: the stage took {seconds(self.elapsed_seconds)}")
@@ -130,7 +134,9 @@ class Gate:
 
 
 def seconds(value: float) -> str:
-    """Return a duration as people say it: ``0.4 s``, ``12 s``, ``3 min 20 s``."""
+    """Return a duration as people say it: ``40 ms``, ``1.4 s``, ``12 s``, ``3 min 20 s``."""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
     if value < 10:
         return f"{value:.1f} s"
     if value < 120:

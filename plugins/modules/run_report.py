@@ -158,10 +158,8 @@ config_map:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.barberpro.platform.plugins.module_utils._cluster_access import (
-    CLUSTER_ARGUMENTS,
-    cluster_api,
-)
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._module import CLUSTER_ARGUMENTS
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._report import (
     build_document,
@@ -202,21 +200,23 @@ def main() -> None:
     """Build the report, keep it in both places, and warn about the one that failed."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     params = to_plain(module.params)
-    kubernetes, warning = server_version(lambda: cluster_api(params))
+    kubernetes, unreachable = server_version(lambda: Client.from_options(params))
     document = build_document(params, ansible_version=module.ansible_version, kubernetes_version=kubernetes)
     result: dict[str, Any] = {"report": document, "report_path": "", "html_path": "", "config_map": ""}
     if module.check_mode:
         module.exit_json(changed=False, **result)
+    warnings = []
     if params["keep_in_cluster"]:
-        kept = keep_in_cluster(lambda: cluster_api(params), document, params["namespace"], params["keep"])
-        result["config_map"] = kept.name
-        warning = kept.warning or warning
-    if warning:
-        module.warn(warning)
-    written = write_files(params["path"], document)
-    if written.warning:
-        module.warn(written.warning)
+        if unreachable:
+            warnings.append(unreachable)
+        else:
+            kept = keep_in_cluster(lambda: Client.from_options(params), document, params["namespace"], params["keep"])
+            result["config_map"] = kept.name
+            warnings.append(kept.warning)
+    written = write_files(params["path"], document, result["config_map"])
     result.update(report_path=written.json_path, html_path=written.html_path)
+    for warning in filter(None, [*warnings, written.warning]):
+        module.warn(warning)
     module.exit_json(changed=bool(written.json_path or result["config_map"]), **result)
 
 

@@ -1,0 +1,80 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take secrets out of diffs before they reach a report.
+
+Modules redact what they return already; a report is kept for long and read by many, so it does not rely on that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MARK = "(redacted)"
+_SENSITIVE = re.compile(r"pass(word|phrase|wd)|token|secret_?key|private_?key|api_?key|credential", re.IGNORECASE)
+_SECRET = re.compile(r"^\s*(?:- )?kind:\s*['\"]?Secret['\"]?\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^(\s*)(data|stringData):\s*$")
+_ENTRY = re.compile(r"^(\s*)([^\s:][^:]*):\s*(\S.*)?$")
+
+
+def redact_diff(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of a diff (``before``, ``after``, ``prepared``) without secrets."""
+    return {key: redact(value) if key in ("before", "after", "prepared") else value for key, value in entry.items()}
+
+
+def redact(value: Any) -> Any:
+    """Return text or data without secrets: values of Secrets, and of keys that are named like one."""
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping):
+        secret = value.get("kind") == "Secret"
+        return {key: _masked(item) if secret and key in ("data", "stringData") else _by_name(key, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redact(item) for item in value]
+    return value
+
+
+def _by_name(key: Any, item: Any) -> Any:
+    """Return a value, or the mark when its key says that it is a secret and it is text."""
+    if isinstance(item, str) and item and _SENSITIVE.search(str(key)):
+        return _mark(item)
+    return redact(item)
+
+
+def _masked(section: Any) -> Any:
+    """Return the data of a Secret with every value marked."""
+    return {key: _mark(value) for key, value in section.items()} if isinstance(section, Mapping) else MARK
+
+
+def _mark(value: Any) -> Any:
+    """Return the mark, or what is one already."""
+    return value if str(value).startswith("(redacted") else MARK
+
+
+def redact_text(text: str) -> str:
+    """Return YAML text in which the values of Secrets are marked; multi-line values lose their lines.
+
+    Works line by line because a diff's text need not be a whole document.
+    """
+    if not _SECRET.search(text):
+        return text
+    lines, inside, depth, hidden = [], False, 0, -1
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip(" +-"))
+        section = _SECTION.match(line.lstrip("+-") if line[:1] in "+-" else line)
+        if section:
+            inside, depth, hidden = True, indent, -1
+        elif inside and line.strip() and indent <= depth:
+            inside = False
+        elif inside:
+            if hidden >= 0 and indent > hidden:
+                continue  # a further line of a value that is hidden
+            entry = _ENTRY.match(line)
+            if entry:
+                hidden = indent
+                lines.append(f"{entry[1]}{entry[2]}: {_mark(entry[3] or '')}")
+                continue
+        lines.append(line)
+    return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
