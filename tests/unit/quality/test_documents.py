@@ -1,0 +1,53 @@
+"""The documents name every playbook and variable, and none of their links is dead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cluster/*.md")])
+PAGES = {"deploy_platform": "platform", "deploy_vertical": "deploy", "rollback_vertical": "rollback"}
+PLAYBOOKS = sorted(path.stem for path in ROOT.glob("playbooks/*.yml") if not path.name.endswith(".meta.yml"))
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_playbook_has_a_page_that_names_all_its_variables(playbook: str) -> None:
+    page = (ROOT / "docs" / "operations" / f"{PAGES.get(playbook, playbook)}.md").read_text()
+    assert f"{playbook}.yml" in page
+    options = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.meta.yml").read_text())["argument_specs"][playbook].get("options", {})
+    assert [name for name in options if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith(("http", "#"))]
+    assert [link for link in links if link and not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
+def test_index_names_every_document() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    missing = [
+        str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")
+        if path.name != "README.md" and f"({path.relative_to(ROOT / 'docs')})" not in index
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROOT.glob("roles/*")))
+def test_architecture_or_readme_names_every_role(role: str) -> None:
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "architecture.md").read_text()
+    assert re.search(rf"\b{role}\b", text), f"role {role} is nowhere explained"
+
+
+def test_every_make_target_is_explained_by_make_help() -> None:
+    targets = re.findall(r"^([a-z][a-z0-9-]*):(?!=)([^\n]*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [name for name, rest in targets if "## " not in rest] == []
+
+
+def test_makefile_is_a_table_of_contents() -> None:
+    assert len((ROOT / "Makefile").read_text().splitlines()) <= 150
