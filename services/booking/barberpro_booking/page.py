@@ -13,6 +13,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from barberpro_booking.business import Business, Interval
 from barberpro_booking.service import Booking
+from barberpro_booking.slots import opening_periods
 from barberpro_service.config import Environment
 from barberpro_service.errors import Problem
 from barberpro_service.hours import WEEKDAYS
@@ -27,6 +28,20 @@ MONTH_NAMES = ("ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "o
 def hours_text(intervals: list[Interval]) -> str:
     """"09:00 a 13:00 y 16:00 a 20:00", or "Cerrado"."""
     return " y ".join(f"{item.start} a {item.end}" for item in sorted(intervals, key=lambda item: item.start)) or "Cerrado"
+
+
+def open_now(business: Business, now: datetime) -> tuple[bool, str]:
+    """Is the shop open, and what a customer wants to know about it: until when, or when next (within a week)."""
+    today = now.astimezone(business.zone).date()
+    for offset in range(8):
+        day = today + timedelta(days=offset)
+        for opens, closes in opening_periods(business, day):
+            if opens <= now < closes:
+                return True, f"Abierto ahora, hasta las {closes.astimezone(business.zone):%H:%M}"
+            if now < opens:
+                when = {0: "hoy", 1: "mañana"}.get(offset, f"el {DAY_NAMES[day.weekday()]}")
+                return False, f"Cerrado ahora, abrimos {when} a las {opens.astimezone(business.zone):%H:%M}"
+    return False, "Cerrado por el momento"
 
 
 def _days(business: Business, now: datetime) -> list[dict[str, Any]]:
@@ -69,10 +84,13 @@ def page_routes(app: FastAPI, booking: Booking, environment: Environment) -> Non
             {"name": DAY_NAMES[at], "hours": hours_text(business.opening_hours.get(day, []))} for at, day in enumerate(WEEKDAYS)
         ]
         now = booking.clock()
+        is_open, open_text = open_now(business, now)
         html = templates.get_template("index.html").render(
             business=business,
             days=_days(business, now),
             week=week,
+            is_open=is_open,
+            open_text=open_text,
             today=now.astimezone(business.zone).weekday(),
             money=lambda amount: money(amount, business.currency),
             revision=environment.revision,

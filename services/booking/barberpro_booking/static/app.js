@@ -42,7 +42,7 @@ const price = (amount) => {
 const clock = (iso) => iso.slice(11, 16);
 const longDay = (iso) =>
   new Intl.DateTimeFormat("es-AR", { weekday: "long", day: "numeric", month: "long", timeZone: "UTC" }).format(
-    new Date(iso.slice(0, 10) + "T12:00:00Z"));
+    new Date(iso.slice(0, 10) + "T12:00:00Z")).replace(",", "");
 
 function reveal(id, scroll = true) {
   const step = $(id);
@@ -160,7 +160,8 @@ function onSlot() {
   const slot = chosen("slot").value;
   const who = chosen("staff")?.dataset.name;
   const service = chosen("service").dataset;
-  $("summary").textContent = `${service.name}${who ? " con " + who : ""}, ${longDay(slot)} a las ${clock(slot)} · ${service.price}`;
+  $("summary-what").textContent = `${service.name}${who ? " con " + who : ""} · ${service.price}`;
+  $("summary-when").textContent = `${longDay(slot)} a las ${clock(slot)}`;
   fail("form-error", "");
   reveal("step-customer");
 }

@@ -1,0 +1,64 @@
+// The staff's page: the token stays in this tab alone.
+import { $, call, row, show } from "./common.js";
+
+const STORE = "barberpro.clave";
+let token = sessionStorage.getItem(STORE);
+let timer = null;
+const headers = () => ({ Authorization: "Bearer " + token });
+const ACTIONS = { waiting: [["call", "Llamar"], ["serve", "Sentar"]], called: [["serve", "Sentar"], ["leave", "No vino"]], serving: [["finish", "Terminar"]] };
+
+function buttons(ticket) {
+  const group = document.createElement("span");
+  group.className = "buttons";
+  (ACTIONS[ticket.status] ?? []).forEach(([action, text], at) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    if (at) button.className = "quiet";
+    button.textContent = text;
+    button.setAttribute("aria-label", `${text} el número ${ticket.number}`);
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      const { status, body } = await call("POST", `/tickets/${encodeURIComponent(ticket.id)}/${action}`, headers());
+      await refresh();
+      if (status !== 200) $("panel-text").textContent = body.detail;
+    });
+    group.append(button);
+  });
+  return group;
+}
+
+async function refresh() {
+  const { status, body } = await call("GET", "/queue", headers());
+  if (status === 401 || status === 503) {
+    sessionStorage.removeItem(STORE);
+    clearInterval(timer);
+    $("enter").hidden = false;
+    $("panel").hidden = true;
+    show("error", status === 401 ? "La clave no es correcta." : "Este local no tiene clave configurada.");
+    return;
+  }
+  if (status !== 200) {
+    $("panel-text").textContent = body.detail;
+    return;
+  }
+  $("enter").hidden = true;
+  $("panel").hidden = false;
+  show("note", body.note);
+  $("panel-text").textContent = body.tickets.length ? `${body.waiting} en espera` : "No hay nadie en la fila.";
+  $("tickets").replaceChildren(...body.tickets.map((ticket) => row(ticket, buttons(ticket))));
+}
+
+async function enter() {
+  sessionStorage.setItem(STORE, token);
+  clearInterval(timer);
+  timer = setInterval(() => { if (!document.hidden) refresh(); }, 5000);
+  await refresh();
+}
+
+$("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  $("token").value = "";
+  if (token) enter();
+});
+if (token) enter();
