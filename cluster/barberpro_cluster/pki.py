@@ -59,16 +59,17 @@ def leaves(node_ip: str) -> tuple[Leaf, ...]:
         Leaf("policy-agent", "barberpro-policy-agent"),
         Leaf("kubelet", f"system:node:{NODE_NAME}", "system:nodes"),
         Leaf("kubelet-server", f"system:node:{NODE_NAME}", "system:nodes", hosts=(NODE_NAME, node_ip)),
+        Leaf("pebble", "acme", hosts=(node_ip, "localhost", "127.0.0.1")),
         Leaf("metrics-server", "metrics-server.kube-system.svc", hosts=metrics),
     )
 
 
-def ensure(layout: Layout, node_ip: str) -> None:
-    """Make what is missing: three authorities, the key of service account tokens, and every leaf."""
+def ensure(layout: Layout, node_ip: str, extra: tuple[Leaf, ...] = ()) -> None:
+    """Make what is missing: three authorities, the key of service account tokens, every leaf and the extra ones."""
     os.makedirs(layout.pki, mode=0o700, exist_ok=True)
     authorities = {name: _authority(layout.pki, name) for name in ("ca", "front-proxy-ca", "etcd-ca")}
     _service_account_key(layout.pki)
-    for leaf in leaves(node_ip):
+    for leaf in (*leaves(node_ip), *extra):
         certificate, key = authorities[leaf.authority]
         if not _still_good(layout.pki, leaf, certificate):
             _issue(layout.pki, leaf, certificate, key)

@@ -1,0 +1,71 @@
+"""Custom resource definitions that the product uses, read from the modules that the pinned tools were built from.
+
+They are copied beside the programs in the cache: a user who has the programs needs no module cache and no network.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .binaries import ENVIRONMENT, version_of
+from .console import step
+from .errors import ClusterError
+from .layout import Layout
+from .shell import locked, run
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of definitions: its key in the facts, the tool whose go.mod pins the module, module and folder."""
+
+    key: str
+    tool: str
+    module: str
+    folder: str
+
+
+SOURCES = (
+    Source("gateway_api", "envoy-gateway", "sigs.k8s.io/gateway-api", "config/crd/standard"),
+    Source(
+        "prometheus_operator",
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd",
+    ),
+)
+
+
+def files(layout: Layout) -> dict[str, list[Path]]:
+    """The YAML files of each source, sorted; raises ClusterError when a module cannot be had or holds none."""
+    return {source.key: _files_of(layout, source) for source in SOURCES}
+
+
+def _files_of(layout: Layout, source: Source) -> list[Path]:
+    folder = layout.tools / source.tool
+    version = version_of((folder / "go.mod").read_text(), source.module)
+    target = layout.cache / "crds" / f"{source.key}-{version}"
+    if not target.is_dir():
+        with locked(layout.cache / "locks" / f"crds-{target.name}.lock"):
+            if not target.is_dir():
+                _copy(source, folder, target)
+    found = sorted(path for path in target.glob("*.yaml") if path.name != "kustomization.yaml")
+    if not found:
+        raise ClusterError(f"{target} holds no definitions; remove that folder and try again")
+    return found
+
+
+def _copy(source: Source, tool: Path, target: Path) -> None:
+    with step(f"fetching the custom resource definitions of {source.module}"):
+        # In the folder of the tool that pins it, so that go.sum is checked.
+        run(["go", "mod", "download", source.module], env=ENVIRONMENT, cwd=tool)
+        module = run(["go", "list", "-m", "-f", "{{.Dir}}", source.module], env=ENVIRONMENT, cwd=tool).strip()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    for path in Path(module, source.folder).glob("*.yaml"):
+        shutil.copyfile(path, work / path.name)
+    work.chmod(0o755)
+    os.rename(work, target)
