@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def cluster(params: Mapping[str, Any], clients: Clients) -> str:
     "platform",
     subject("{namespace}/{name}"),
     namespace=Param("Namespace of the platform.", default="barberpro-system"),
-    name=Param("ConfigMap that deploy_platform writes, with C(version) in its data.", default="platform"),
+    name=Param("Secret that deploy_platform writes, with the key C(version).", default="barberpro-platform"),
     version=Param("Lowest version that will do. Not checked by default."),
     crds=Param("CustomResourceDefinitions that must be established.", type="list", elements="str", default=[]),
     deployments=Param("NAMESPACE/NAME of Deployments that must be available.", type="list", elements="str", default=[]),
@@ -63,11 +64,11 @@ def cluster(params: Mapping[str, Any], clients: Clients) -> str:
 def platform(params: Mapping[str, Any], clients: Clients) -> str:
     """What tenants share is installed: its record, custom resources, controllers and gateway."""
     resources = clients.resources
-    record = resources.get(Ref("v1", "ConfigMap", params["namespace"], params["name"]))
+    record = resources.get(Ref("v1", "Secret", params["namespace"], params["name"]))
     if record is None:
-        missing = f"no platform is installed in this cluster: ConfigMap {params['namespace']}/{params['name']} does not exist"
+        missing = f"no platform is installed in this cluster: Secret {params['namespace']}/{params['name']} does not exist"
         raise CheckFailed(missing, DEPLOY_PLATFORM, final=True)
-    version = str((record.get("data") or {}).get("version", "unknown"))
+    version = base64.b64decode((record.get("data") or {}).get("version", "")).decode("utf-8", "replace") or "unknown"
     if params["version"] and version_tuple(version) < version_tuple(params["version"]):
         raise CheckFailed(f"the platform has version {version}, {params['version']} is needed", DEPLOY_PLATFORM, final=True)
     seen = [f"platform {version}"]
@@ -194,8 +195,8 @@ def name_free(params: Mapping[str, Any], clients: Clients) -> str:
 def plan(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
     """Records what the release module planned; the server has dry-run every object by then."""
     planned = params["plan"]
-    if planned.get("failed"):
-        raise CheckFailed(str(planned.get("msg", "the plan failed")), final=True)
+    if planned.get("failed") or planned.get("error"):
+        raise CheckFailed(str(planned.get("error") or planned.get("msg") or "there is no plan"), final=True)
     counts = Counter(str(item.get("action", "unknown")) for item in planned.get("changes") or [])
     words = ", ".join(f"{counts[action]} {action}" for action in sorted(counts)) or "no objects"
     current = planned.get("current")

@@ -64,9 +64,9 @@ options:
       - "C(cluster): the API server answers and its version is supported.
         C(minimum) (default 1.33) and C(maximum) (default 1.35) are the first and the last supported minor version."
       - "C(platform): what tenants share is installed.
-        C(namespace) (default barberpro-system) and C(name) (default platform) name the ConfigMap that deploy_platform writes, with
-        C(version) in its data;
-        C(version) is the lowest version that will do (not checked by default);
+        C(namespace) (default barberpro-system) and C(name) (default barberpro-platform) name the Secret that deploy_platform writes, with
+        the key
+        C(version); C(version) is the lowest version that will do (not checked by default);
         C(crds) is a list of CustomResourceDefinitions that must be established;
         C(deployments) is a list of NAMESPACE/NAME of Deployments that must be available;
         C(gateway) is NAMESPACE/NAME of a Gateway that must be programmed."
@@ -88,8 +88,10 @@ options:
       - "C(name_free): the namespace and the host name are free or ours. C(namespace), C(host) and C(tenant) (all required)."
       - "C(plan): records what the release module planned. C(plan) (required) is its result in state planned (C(revision), C(current),
         C(changes), C(changed))."
-      - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects; C(phases) limits it to
-        these phases; C(revision) (r4) replaces the token of a release set; C(kubectl) is the path of the program (default kubectl); quantities are compared
+      - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects;
+        C(phases) limits it to
+        these phases; C(revision) (r4) replaces the token of a release set; C(kubectl) is the path of the program (default kubectl);
+        quantities are compared
         by value and what the server fills in is ignored."
       - "C(sql_access): the app role can use its own schema and no other. C(namespace) (required) and C(secret) (default booking-database)
         name the Secret with the keys

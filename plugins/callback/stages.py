@@ -1,0 +1,65 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Callback that prints the stages of every tenant at the end of a run."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: stages
+type: aggregate
+short_description: Print the stages of every tenant at the end of a run
+version_added: 0.1.0
+author: BarberPro operations (@barberpro)
+description:
+  - Prints one table a tenant at the end of a run with each stage, its result, its seconds, its budget and its checks, then why the run failed, what to do next
+    and where the report is.
+  - Reads the results of M(barberpro.platform.run_report). A run without any prints nothing.
+  - Colours only where Ansible itself would.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
+from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import RUN_REPORT, Summary, summaries
+
+COLOURS = {"succeeded": "COLOR_OK", "unchanged": "COLOR_OK", "failed": "COLOR_ERROR", "rolled_back": "COLOR_CHANGED"}
+
+
+class CallbackModule(CallbackBase):
+    """Collects the reports of a run and prints their tables at its end."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "barberpro.platform.stages"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._results: list[Mapping[str, Any]] = []
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Keep the result of a task that wrote a report."""
+        # ansible-core 2.19 gives a callback its own view of a result; 2.18 has the underscored attributes only.
+        task = getattr(result, "task", None) or result._task
+        data = getattr(result, "result", None) or result._result
+        if getattr(task, "resolved_action", None) in RUN_REPORT or task.action in RUN_REPORT:
+            self._results.append(to_plain(data))
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ARG002 - Ansible gives it
+        """Print the tables."""
+        for summary in summaries(self._results):
+            self._print(summary)
+
+    def _print(self, summary: Summary) -> None:
+        """Print one tenant: a heading in the colour of its result, the table, the last lines."""
+        colour = getattr(constants, COLOURS.get(summary.result, "COLOR_WARN"))
+        self._display.display("")
+        self._display.display(summary.heading, color=colour)
+        for line in summary.table:
+            self._display.display(f"  {line}")
+        for line in summary.last_lines:
+            self._display.display(f"  {line}")
