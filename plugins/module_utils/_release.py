@@ -25,7 +25,11 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     """Take the release to the asked state and return the module's result. Raises PlatformError, NotReady among them."""
     run = Run(client, options, check_mode)
     _STEPS[str(options["state"])](run)
-    return run.result()
+    result = run.result()
+    if options["state"] == "planned":
+        # A plan is there to be read, in the report too, whether or not the screen shows diffs.
+        result["differences"] = result["diff"]
+    return result
 
 
 def planned(run: Run) -> None:

@@ -164,6 +164,11 @@ changes:
       description: Phase that the object belongs to, C(infrastructure), C(workloads), C(promotion) or C(monitoring).
       type: str
       sample: workloads
+differences:
+  description: Each object of RV(changes) before and after, also without C(--diff), with the values of Secrets redacted.
+  returned: when O(state=planned)
+  type: list
+  elements: dict
 unchanged:
   description: Number of objects that are as asked.
   returned: success
