@@ -34,13 +34,13 @@ test: doctor setup setup-test ## Every check of this repository, cheapest first;
 setup: .venv/.ready ## Python environment from requirements.lock, and the link that makes this checkout a collection
 
 .venv/.ready: requirements.lock debian-packages.txt
-	@$(call apt,debian-packages.txt)
+	@demo/install-packages debian-packages.txt
 	@$(call venv,.venv,requirements.lock)
 	@mkdir -p $(dir $(COLLECTION)) && ln -sfnT $(CURDIR) $(COLLECTION)
 	@touch $@
 
 setup-test: setup .venv-2.18/.ready ## What only the tests need: a browser, a second environment with ansible-core 2.18
-	@$(call apt,tests/debian-packages.txt)
+	@$(STEP) "Packages of the tests" -- demo/install-packages tests/debian-packages.txt
 
 .venv-2.18/.ready: requirements-2.18.lock
 	@$(call venv,.venv-2.18,requirements-2.18.lock)
@@ -103,12 +103,6 @@ help: ## This list
 
 # Recipes that more than one target needs.
 LOCK := --quiet --universal --generate-hashes --python-version 3.11
-
-# $(call apt,FILE): install what FILE lists and is missing.
-define apt
-missing=$$(for p in $$(grep -v '^#' $(1)); do dpkg-query -Wf '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo $$p; done); \
-[ -z "$$missing" ] || $(STEP) "Debian packages: $$(echo $$missing)" -- bash -c "apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$(echo $$missing)"
-endef
 
 # $(call venv,FOLDER,LOCK): exactly the packages of LOCK, verified by their hashes; uv comes first, because it takes seconds.
 define venv
