@@ -1,0 +1,51 @@
+"""What all test layers share: where the checkout is, which cluster serves tests, and names that no other run uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Path of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def kubectl_path() -> str:
+    """Path of a kubectl: the one the cluster's facts name, else the one on PATH."""
+    for facts in (ROOT / ".embedded" / "cluster.json", ROOT / ".embedded" / "simulated" / "cluster.json"):
+        if facts.exists():
+            return str(json.loads(facts.read_text())["kubectl"])
+    found = shutil.which("kubectl")
+    assert found, "no kubectl: start a cluster (make cluster) or install kubectl"
+    return found
+
+
+@pytest.fixture(scope="session")
+def simulated_kubeconfig(kubectl_path: str) -> str:
+    """Kubeconfig of the simulated profile, or the one that BARBERPRO_KUBECONFIG names. Refuses a cluster that is not for tests."""
+    kubeconfig = os.environ.get("BARBERPRO_KUBECONFIG") or str(ROOT / ".embedded" / "simulated" / "kubeconfig")
+    assert Path(kubeconfig).exists(), f"{kubeconfig} does not exist: start the cluster with make cluster PROFILE=simulated"
+    command = [kubectl_path, "--kubeconfig", kubeconfig, "get", "namespace", "kube-system", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"the cluster of {kubeconfig} does not answer: {done.stderr}"
+    labels = json.loads(done.stdout)["metadata"].get("labels", {})
+    assert labels.get("barberpro.platform/cluster") == "test", f"{kubeconfig}: kube-system lacks the label barberpro.platform/cluster=test"
+    return kubeconfig
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Make a name that no other test uses: unique("shop") -> "shop-3f9a1c2b"."""
+    return lambda prefix: f"{prefix}-{uuid.uuid4().hex[:8]}"
