@@ -35,6 +35,7 @@ def main(
     parser = argparse.ArgumentParser(prog=f"barberpro_{service}", description=f"BarberPro service {service}.")
     parser.add_argument("command", choices=["serve", "migrate"], help="serve requests, or migrate the tenant's schema and exit")
     command = parser.parse_args(argv).command
+    configure("info", service=service)
     try:
         environment = read_environment()
         configure(environment.log_level, tenant=environment.tenant, revision=environment.revision, service=service)

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import errno
 import json
+import os
 import socket
 import sys
 import time
@@ -46,7 +47,7 @@ async def attempt(host: str, port: int, timeout: float) -> tuple[str, str]:
             return "closed", f"no answer within {timeout:g} s"
         except OSError as error:
             if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM, errno.EACCES, errno.ETIMEDOUT):
-                return "closed", error.strerror or str(error)
+                return "closed", os.strerror(error.errno)
             return "error", str(error)
     return "open", "connected"
 
