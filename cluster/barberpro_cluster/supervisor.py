@@ -69,6 +69,10 @@ def render(programs: list[Program], state: Path) -> str:
     sections = [HEADER]
     for program in programs:
         digest = hashlib.sha256()
+        # A program built anew has another folder in the cache, which its link in bin/ names.
+        for word in program.command:
+            if word.startswith(in_node("bin", "")):
+                digest.update(os.readlink(state / "bin" / Path(word).name).encode())
         for name in program.files:
             digest.update((state / name).read_bytes())
         variables = (*program.environment, ("BARBERPRO_CONFIG", digest.hexdigest()[:16]))

@@ -1,0 +1,216 @@
+"""Container images, built from the Containerfiles of this repository and kept in the cache as OCI layouts.
+
+An image is built again only when its key changes: the hash of its Containerfile, of every file of its context and of
+the base image's key. Another checkout (or the same one after `make down`) only copies the layout into its registry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import step
+from .layout import Layout
+from .shell import locked, run, write_if_changed
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: folder of its Containerfile, its context, programs and packages that the context needs.
+
+    ``context`` and ``containerfile`` are relative to the checkout. ``programs`` are copied into the context from the
+    tools' cache, ``wheels`` names a requirements file (with hashes) whose wheels the host downloads into ``wheels/``.
+    """
+
+    name: str
+    containerfile: str
+    context: str
+    programs: tuple[str, ...] = ()
+    wheels: str = ""
+    base: str = BASE
+
+
+def _own(name: str, *programs: str, wheels: str = "", base: str = BASE) -> Image:
+    folder = f"cluster/images/{name}"
+    requirements = f"{folder}/{wheels}" if wheels else ""
+    return Image(name.replace("-", "_"), f"{folder}/Containerfile", folder, programs, requirements, base)
+
+
+IMAGES = (
+    _own("pause"),
+    _own("coredns", "coredns", base=""),
+    _own("metrics-server", "metrics-server", base=""),
+    _own("local-path-provisioner", "local-path-provisioner", base=""),
+    Image("booking", "services/booking/Containerfile", "services"),
+    Image("walkin_queue", "services/walkin_queue/Containerfile", "services"),
+    _own("postgresql"),
+    _own("envoy", wheels="requirements.txt"),
+    _own("envoy-gateway", "envoy-gateway", base=""),
+    _own("prometheus"),
+    _own("alertmanager"),
+    _own("prometheus-operator", "prometheus-operator", base=""),
+    _own("prometheus-config-reloader", "prometheus-config-reloader", base=""),
+)
+
+PLATFORM = ("pause", "coredns", "metrics_server", "local_path_provisioner")
+"""Images that the cluster itself runs; the others are deployed by playbooks."""
+
+
+def context_files(layout: Layout, image: Image, programs: dict[str, Path]) -> dict[str, Path]:
+    """Every file of the image's build context: path inside it, and where it is taken from."""
+    root = layout.checkout / image.context
+    found = {str(path.relative_to(root)): path for path in _sources(root)}
+    found["Containerfile"] = layout.checkout / image.containerfile
+    found |= {name: programs[name] for name in image.programs}
+    return found
+
+
+def key_of(files: dict[str, Path], base_key: str) -> str:
+    """Sixteen hex digits that change with anything that could change the image.
+
+    A program of the tools' cache is named by its folder, which carries the hash of its source.
+    """
+    digest = hashlib.sha256(base_key.encode())
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{os.access(path, os.X_OK)}\0".encode())
+        digest.update(str(path).encode() if _is_cached_program(path) else path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def base_key(layout: Layout) -> str:
+    """Key of the base image."""
+    folder = layout.checkout / "cluster" / "images" / BASE
+    return key_of({path.name: path for path in _sources(folder)}, "")
+
+
+def folder_of(layout: Layout, name: str, key: str) -> Path:
+    """Where the image's OCI layout is, or will be."""
+    return layout.cache / "images" / f"{name}-{key}"
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of the one manifest in an OCI layout."""
+    index = json.loads((folder / "index.json").read_text())
+    digest: str = index["manifests"][0]["digest"]
+    return digest
+
+
+def ensure(layout: Layout, image: Image, programs: dict[str, Path]) -> tuple[str, Path]:
+    """Build the image when the cache lacks it; returns its key and the folder of its OCI layout."""
+    files = context_files(layout, image, programs)
+    key = key_of(files, base_key(layout) if image.base else "")
+    folder = folder_of(layout, image.name, key)
+    if not folder.is_dir():
+        base = _base(layout) if image.base else "scratch"
+        with locked(layout.cache / "locks" / "images.lock"):
+            if not folder.is_dir():
+                with step(f"building image {image.name}"):
+                    _build(layout, image, files, folder, base)
+    return key, folder
+
+
+def _base(layout: Layout) -> str:
+    """Name of the base image in buildah's storage; it is made when neither storage nor cache has it."""
+    key = base_key(layout)
+    folder = folder_of(layout, BASE, key)
+    reference = f"localhost/barberpro/base:{key}"
+    with locked(layout.cache / "locks" / "images.lock"):
+        if not folder.is_dir():
+            files = {path.name: path for path in _sources(layout.checkout / "cluster" / "images" / BASE)}
+            with step("building image base (Debian bookworm with Python, once)"), _workspace(layout, files) as work:
+                names = ",".join(_names((work / "packages.txt").read_text()))
+                options = ["--mode=root", "--variant=minbase", f"--include={names}"]
+                run(["mmdebstrap", *options, "bookworm", work / "rootfs.tar"])
+                _buildah_build(layout, work, "scratch", folder)
+        if not run([*_buildah(layout), "images", "--quiet", "--filter", f"reference={reference}"]).strip():
+            with step("loading image base"):
+                storage = layout.cache / "containers"
+                place = f"containers-storage:[overlay@{storage / 'storage'}+{storage / 'run'}]{reference}"
+                run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{folder}:latest", place])
+    return reference
+
+
+def _build(layout: Layout, image: Image, files: dict[str, Path], folder: Path, base: str) -> None:
+    with _workspace(layout, files) as work:
+        if image.wheels:
+            requirements = layout.checkout / image.wheels
+            options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps", "--dest", work / "wheels"]
+            run([sys.executable, "-m", "pip", "download", *options, "--requirement", requirements])
+        _buildah_build(layout, work, base, folder)
+
+
+def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
+    """Build, then keep the result as an OCI layout that appears under its final name only when it is complete."""
+    reference = f"localhost/barberpro/{folder.name}"
+    options = ["--isolation=chroot", "--layers=false", "--format=oci", "--timestamp=0", "--quiet", _policy(layout)]
+    # What this host trusts and where it fetches packages from also holds for commands inside the build.
+    for path in ("/etc/ssl/certs", "/etc/pip.conf"):
+        if Path(path).exists():
+            options.append(f"--volume={path}:{path}:ro")
+    options += [f"--build-arg=BASE_IMAGE={base}", f"--tag={reference}", f"--file={work / 'Containerfile'}"]
+    run([*_buildah(layout), "build", *options, work])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    target = folder.parent / f".{folder.name}"
+    shutil.rmtree(target, ignore_errors=True)
+    # Level 1: the copies never leave this machine, and a small machine's processor is its scarcest part.
+    push = ["push", "--quiet", _policy(layout), "--compression-format=gzip", "--compression-level=1"]
+    run([*_buildah(layout), *push, reference, f"oci:{target}:latest"])
+    run([*_buildah(layout), "rmi", "--force", reference])
+    target.rename(folder)
+
+
+def _buildah(layout: Layout) -> list[str | Path]:
+    storage = layout.cache / "containers"
+    return ["buildah", "--root", storage / "storage", "--runroot", storage / "run", "--storage-driver=overlay"]
+
+
+def _policy(layout: Layout) -> str:
+    """The option that lets buildah copy images between this machine's own folders without signatures."""
+    path = layout.cache / "containers" / "policy.json"
+    write_if_changed(path, json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+    return f"--signature-policy={path}"
+
+
+class _workspace:
+    """A temporary build context with the files linked or copied into it."""
+
+    def __init__(self, layout: Layout, files: dict[str, Path]) -> None:
+        self._parent = layout.cache / "work"
+        self._files = files
+        self._path = Path()
+
+    def __enter__(self) -> Path:
+        self._parent.mkdir(parents=True, exist_ok=True)
+        self._path = Path(tempfile.mkdtemp(prefix="context-", dir=self._parent))
+        for name, source in self._files.items():
+            target = self._path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path)
+
+
+def _names(text: str) -> list[str]:
+    return [line for line in (line.split("#")[0].strip() for line in text.splitlines()) if line]
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in parts):
+            yield path
+
+
+def _is_cached_program(path: Path) -> bool:
+    return path.parent.parent.name == "bin" and "-" in path.parent.name
