@@ -54,11 +54,16 @@ Send = Callable[[str, str, Any], Answer]
 
 
 class _Tunnel:
-    """One forwarded port as the socket that http.client expects: sendall, makefile, close."""
+    """One forwarded port as the socket that http.client expects: sendall, makefile, close.
+
+    As with a real socket, what was made by makefile can be read after close: http.client closes first and reads the body then.
+    """
 
     def __init__(self, websocket: Any) -> None:
         self._websocket = websocket
         self._greeted: set[int] = set()
+        self._readers = 0
+        self._closed = False
 
     def sendall(self, data: bytes) -> None:
         """Send bytes to the port."""
@@ -66,11 +71,19 @@ class _Tunnel:
 
     def makefile(self, *_args: Any, **_options: Any) -> io.BufferedReader:
         """Return a file to read what the port sends."""
+        self._readers += 1
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """Close the tunnel."""
-        self._websocket.close()
+        """Close the tunnel as soon as nobody reads from it any more."""
+        self._closed = True
+        self.release(0)
+
+    def release(self, readers: int = 1) -> None:
+        """Take away a reader; the last one closes the tunnel if that was asked for."""
+        self._readers -= readers
+        if self._closed and self._readers <= 0:
+            self._websocket.close(timeout=1)
 
     def receive(self) -> bytes:
         """Return the next bytes of the port, none at its end. Raises OSError with the kubelet's words."""
@@ -105,6 +118,12 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         """Return true."""
         return True
+
+    def close(self) -> None:
+        """Close this end."""
+        if not self.closed:
+            super().close()
+            self._tunnel.release()
 
     def readinto(self, buffer: Any) -> int:
         """Fill ``buffer`` and return how much was read; 0 at the end."""
@@ -176,8 +195,8 @@ def pod_request(
     connection.sock = open_tunnel(client, namespace, pod, port, timeout)
     try:
         connection.request(method, path, body=data, headers=sent)
-        response = connection.getresponse()
-        return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
+        with connection.getresponse() as response:
+            return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
     except (OSError, http.client.HTTPException) as error:
         where = f"{method} {path} on port {port} of Pod {namespace}/{pod}"
         raise AccessError(f"{where}: {error or type(error).__name__}; check that the container listens there") from error
