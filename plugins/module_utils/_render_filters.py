@@ -15,7 +15,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:  # pragma: no cover - the renderer says so when it is called
+    pass
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

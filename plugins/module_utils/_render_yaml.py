@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-import yaml
-
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """A safe loader that refuses a mapping with the same key twice: the later one would silently win."""
+try:
+    import yaml
+except ImportError:  # pragma: no cover - the renderer says so when it is called
+    pass
 
 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
@@ -33,10 +31,19 @@ def _text(loader: Any, node: yaml.ScalarNode) -> str:
     return str(loader.construct_scalar(node))
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
+@cache
+def _loader() -> Any:
+    """Return a safe loader that refuses a mapping with the same key twice: the later one would silently win."""
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        pass
+
+    Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
+    return Loader
 
 
 def documents_of(text: str) -> list[Any]:
     """Return the documents of ``text`` that are not empty. Raises yaml.YAMLError."""
-    return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    return [document for document in yaml.load_all(text, Loader=_loader()) if document is not None]

@@ -50,3 +50,10 @@ def recoleta(fresh_deployed: Run) -> str:
     """Name of the second tenant, which serves when the test begins."""
     assert cluster.ask(RECOLETA).status == 200
     return RECOLETA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test here may run several deploys: give it more time than a unit test, still with an end."""
+    for item in items:
+        if item.path.parent.name == "e2e":
+            item.add_marker(pytest.mark.timeout(900))
