@@ -1,0 +1,104 @@
+"""Settings documents: what is accepted, and that every bad field is named."""
+
+from __future__ import annotations
+
+import pytest
+from barberpro_booking import business
+
+from tests.unit.services.factory import document
+
+
+def errors_of(value: object) -> dict[str, str]:
+    with pytest.raises(business.SettingsError) as caught:
+        business.validate(value)
+    return {item["path"]: item["message"] for item in caught.value.errors}
+
+
+def test_a_complete_document_is_accepted():
+    accepted = business.validate(document())
+    assert accepted.service("corte").duration_minutes == 30
+    assert [member.id for member in accepted.offering("corte")] == ["juan", "sofia"]
+    assert accepted.member("nobody") is None
+    assert accepted.service("nothing") is None
+    assert accepted.intervals("sunday") == []
+
+
+def test_every_bad_field_is_listed_with_its_path():
+    bad = document(
+        name="",
+        locale="spanish",
+        currency="pesos",
+        timezone="Buenos Aires",
+        branding={"primary_color": "red; } body { display: none", "accent_color": "#fff"},
+        opening_hours={"funday": [], "monday": [{"from": "13:00", "to": "09:00"}], "tuesday": [{"from": "9", "to": "25:00"}]},
+        services=[{"id": "Corte", "name": "Corte", "duration_minutes": 7, "price": -1}],
+        staff=[{"id": "juan", "name": "Juan", "services": []}],
+        chairs=0,
+        surprise=True,
+    )
+    assert set(errors_of(bad)) == {
+        "name", "locale", "currency", "timezone", "branding.primary_color", "branding.accent_color", "opening_hours.funday",
+        "opening_hours.monday[0]", "opening_hours.tuesday[0].from", "opening_hours.tuesday[0].to", "services[0].id",
+        "services[0].duration_minutes", "services[0].price", "staff[0].services", "chairs", "surprise",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"timezone": "Mars/Olympus"}, "timezone", "'Mars/Olympus' is not a time zone of the IANA database, for example America/Argentina/Buenos_Aires"),
+        ({"opening_hours": {"monday": [{"from": "13:00", "to": "09:00"}]}}, "opening_hours.monday[0]", "from 13:00 must be before to 09:00"),
+        (
+            {"opening_hours": {"friday": [{"from": "12:00", "to": "20:00"}, {"from": "09:00", "to": "13:00"}]}},
+            "opening_hours",
+            "friday: 09:00-13:00 and 12:00-20:00 overlap",
+        ),
+        ({"staff": [{"id": "juan", "name": "Juan", "services": ["tattoo"]}]}, "staff[0].services[0]", "'tattoo' is not the id of a service; known are barba, corte"),
+        ({"chairs": "3"}, "chairs", "Input should be a valid integer"),
+    ],
+)
+def test_messages_say_value_and_rule(change, path, message):
+    assert errors_of(document(**change)) == {path: message}
+
+
+def test_ids_must_be_unique():
+    twice = document()
+    twice["services"].append(twice["services"][0])
+    twice["staff"].append(twice["staff"][0])
+    assert errors_of(twice) == {
+        "services[2].id": "'corte' is used twice; ids must be unique",
+        "staff[2].id": "'juan' is used twice; ids must be unique",
+    }
+
+
+@pytest.mark.parametrize("price", ["9500", True, None, -1, 1.005, float("nan")])
+def test_prices_are_plain_numbers(price):
+    bad = document()
+    bad["services"][0]["price"] = price
+    assert list(errors_of(bad)) == ["services[0].price"]
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3, {"staff": 3, "services": {"id": 1}}, {"staff": [None], "services": ["corte"]}])
+def test_anything_that_is_no_document_is_refused(value):
+    assert errors_of(value)
+
+
+@pytest.mark.parametrize("name", ["x" * 81, " Barbería", "Barbería ", "Bar\x00bería", "Bar\nbería"])
+def test_names_without_control_characters_or_outer_blanks(name):
+    assert list(errors_of(document(name=name))) == ["name"]
+
+
+def test_stored_documents_of_a_newer_revision_can_be_read():
+    newer = document(loyalty={"points": 10})
+    newer["services"][0]["color"] = "blue"
+    assert business.load(newer).name == "Barbería Palermo"
+    assert set(errors_of(newer)) == {"loyalty", "services[0].color"}
+
+
+def test_an_unusable_stored_document_is_told():
+    with pytest.raises(business.SettingsError, match="name: Field required"):
+        business.load({})
+
+
+def test_midnight_is_the_end_of_a_day():
+    assert business.validate(document(opening_hours={"monday": [{"from": "00:00", "to": "24:00"}]}))
