@@ -28,14 +28,15 @@ class Source:
     folder: str
 
 
+_ENVOY = "github.com/envoyproxy/gateway"
+_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
+_CHART = "charts/gateway-helm/charts/crds/crds"
+
+# The same files as in the chart and the folder that the embedded cluster's facts name.
 SOURCES = (
-    Source("gateway_api", "envoy-gateway", "sigs.k8s.io/gateway-api", "config/crd/standard"),
-    Source(
-        "prometheus_operator",
-        "prometheus-operator",
-        "github.com/prometheus-operator/prometheus-operator",
-        "example/prometheus-operator-crd",
-    ),
+    Source("gateway_api", "envoy-gateway", _ENVOY, _CHART),
+    Source("envoy_gateway", "envoy-gateway", _ENVOY, f"{_CHART}/generated"),
+    Source("prometheus_operator", "prometheus-operator", _OPERATOR, "example/prometheus-operator-crd"),
 )
 
 
@@ -52,7 +53,7 @@ def _files_of(layout: Layout, source: Source) -> list[Path]:
         with locked(layout.cache / "locks" / f"crds-{target.name}.lock"):
             if not target.is_dir():
                 _copy(source, folder, target)
-    found = sorted(path for path in target.glob("*.yaml") if path.name != "kustomization.yaml")
+    found = sorted(target.glob("*.yaml"))
     if not found:
         raise ClusterError(f"{target} holds no definitions; remove that folder and try again")
     return found
