@@ -52,9 +52,11 @@ def staged(run: Run) -> None:
         if kept is None or kept.content_hash != run.hash:
             run.store.write(number, list(run.options["objects"]))
             run.kept = run.store.kept()
-        run.record.pending = number
+        superseded, run.record.pending = run.record.pending, number
         run.record.highest = max(run.record.highest, number)
         run.save()
+        # What a killed run has staged is none to return to; its objects are in the record and go when this run finishes.
+        run.drop_revisions({superseded or number} - {number})
     run.bring_up(wanted, plan)
 
 

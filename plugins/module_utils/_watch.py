@@ -38,11 +38,12 @@ class Watcher(threading.Thread):
     ``error`` holds what ended it before it was stopped.
     """
 
-    def __init__(self, client: Client, topic: Topic, signals: queue.Queue[Topic]) -> None:
+    def __init__(self, client: Client, topic: Topic, signals: queue.Queue[Topic], begin: threading.Event) -> None:
         super().__init__(daemon=True, name=f"watch {topic.kind} {topic.namespace}")
         self.client = client
         self.topic = topic
         self.signals = signals
+        self.begin = begin
         self.objects: dict[str, dict[str, Any]] = {}
         self.error: PlatformError | None = None
         self.listed = threading.Event()
@@ -54,6 +55,8 @@ class Watcher(threading.Thread):
         """List, then watch, until stopped or refused for good."""
         try:
             version = self._list()
+            # What the list shows may be enough; then no watch is begun.
+            self.begin.wait()
             failures = 0
             while not self._halt.is_set():
                 try:
@@ -80,6 +83,7 @@ class Watcher(threading.Thread):
     def stop(self) -> None:
         """End the watch now, also while it waits for the server."""
         self._halt.set()
+        self.begin.set()
         response = self._response
         if response is not None:
             try:
@@ -108,6 +112,8 @@ class Watcher(threading.Thread):
         self._response = response
         fresh = False
         try:
+            if self._halt.is_set():  # stop() came before there was something that it could end
+                return version, fresh
             if response.status >= 300:
                 body = json.loads(response.read() or b"{}")
                 raise ApiError(response.status, body, verb="watch", target=f"{self.topic.kind} in namespace {self.topic.namespace}")
@@ -154,7 +160,8 @@ class Watch:
 
     def __init__(self, client: Client, topics: list[Topic]) -> None:
         self.signals: queue.Queue[Topic] = queue.Queue()
-        self.watchers = {topic: Watcher(client, topic, self.signals) for topic in topics}
+        self.begin = threading.Event()
+        self.watchers = {topic: Watcher(client, topic, self.signals, self.begin) for topic in topics}
 
     def __enter__(self) -> Watch:
         for watcher in self.watchers.values():
@@ -182,6 +189,7 @@ class Watch:
 
     def wait(self, seconds: float) -> None:
         """Return when something has changed, or after ``seconds``."""
+        self.begin.set()
         try:
             self.signals.get(timeout=max(0.01, seconds))
             while True:  # what has come in the meantime is looked at in one go
