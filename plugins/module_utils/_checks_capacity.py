@@ -123,7 +123,8 @@ def _check_nodes(adds: Mapping[str, Decimal], largest: Mapping[str, Any], free: 
         left = sum((node[key] for node in free.values()), Decimal(0))
         if need > left:
             shown = [_quantity.show(value, key == "memory") for value in (need, left)]
-            raise CheckFailed(f"nodes: {key}: this deploy needs {shown[0]}, and {plural(len(free), 'node')} have {shown[1]} free", NEXT_STEP_NODES)
+            reason = f"nodes: {key}: this deploy needs {shown[0]}, and {shown[1]} are free on {plural(len(free), 'node')}"
+            raise CheckFailed(reason, NEXT_STEP_NODES)
     wants = {key: _quantity.number(largest.get(key)) for key in ("cpu", "memory")}
     if not any(all(node[key] >= wants[key] for key in wants) for node in free.values()):
         shown_pod = f"{_quantity.show(wants['cpu'], False)} CPU and {_quantity.show(wants['memory'], True)}"
