@@ -74,7 +74,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, f"http_{error.status_code}")
+    code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status_code, f"http_{error.status_code}")
     response = Problem(error.status_code, code, str(error.detail)).response()
     response.headers.update(error.headers or {})
     return response

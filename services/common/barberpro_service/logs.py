@@ -34,7 +34,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     described: dict[str, Any] = {
         "error": type(error).__name__,
-        "stack": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
     if sqlstate is not None:
         described["sqlstate"] = sqlstate

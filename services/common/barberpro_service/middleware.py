@@ -9,6 +9,7 @@ import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from barberpro_service.lifecycle import Lifecycle
@@ -31,10 +32,6 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "geolocation=(), camera=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-
-
-class BodyTooLarge(Exception):
-    """A request's body exceeds MAX_BODY_BYTES."""
 
 
 class ServiceMiddleware:
@@ -63,7 +60,8 @@ class ServiceMiddleware:
             if message["type"] == "http.request":
                 size += len(message.get("body", b""))
                 if size > MAX_BODY_BYTES:
-                    raise BodyTooLarge
+                    # The one kind of exception that FastAPI lets through while it parses a body.
+                    raise HTTPException(413, "La solicitud es demasiado grande.")
             return message
 
         async def send_marked(message: Message) -> None:
@@ -97,14 +95,11 @@ class ServiceMiddleware:
             headers["Connection"] = "close"
 
     async def _refuse(self, send: Send, error: Exception) -> None:
-        if isinstance(error, BodyTooLarge):
-            status, body = 413, {"detail": "La solicitud es demasiado grande.", "code": "body_too_large"}
-        else:
-            LOG.error("request failed", **describe(error))
-            status, body = 500, {"detail": "Ocurrió un error inesperado; probá de nuevo más tarde.", "code": "internal_error"}
+        LOG.error("request failed", **describe(error))
+        body = {"detail": "Ocurrió un error inesperado; probá de nuevo más tarde.", "code": "internal_error"}
         payload = json.dumps(body).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": 500, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
