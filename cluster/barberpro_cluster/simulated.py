@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -29,6 +30,8 @@ from .simulated_programs import HOST, SimulatedLayout, commands, ports, supervis
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
+PARTS = 3
+"""How many kubectl install definitions side by side: the API server spends a second of CPU on a large one."""
 TEST_LABEL = {"barberpro.platform/cluster": "test"}
 
 
@@ -214,19 +217,25 @@ def _wait_ready(layout: SimulatedLayout, port: int) -> None:
 def _install(layout: SimulatedLayout, definitions: dict[str, list[Path]]) -> None:
     """Label the cluster, make the nodes, install the definitions and wait until all of them serve."""
     label = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "labels": TEST_LABEL}}
-    texts = [json.dumps(label), (layout.definitions / "nodes.yaml").read_text()]
-    texts += [path.read_text() for paths in definitions.values() for path in paths]
-    documents = "\n---\n".join(texts)
+    paths = [path for group in definitions.values() for path in group]
+    texts = [json.dumps(label) + "\n---\n" + (layout.definitions / "nodes.yaml").read_text()]
+    # Round-robin, so that the few large definitions are not all in one part.
+    texts += ["\n---\n".join(path.read_text() for path in paths[part::PARTS]) for part in range(PARTS)]
     # The mark is removed with the cluster's data, so it says what the data holds.
-    mark, digest = layout.state / "installed", hashlib.sha256(documents.encode()).hexdigest()
+    mark, digest = layout.state / "installed", hashlib.sha256("".join(texts).encode()).hexdigest()
     if mark.exists() and mark.read_text() == digest:
         return
-    with step("nodes and custom resource definitions"):
-        kubectl.apply(layout, documents)
-        kubectl.kubectl(layout, "wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-        kubectl.kubectl(layout, "wait", "--for=condition=Ready", "--timeout=30s", "nodes", "--all")
-        kubectl.kubectl(layout, "wait", "--for=create", "--timeout=30s", "--namespace=default", "serviceaccount/default")
+    with step("nodes and custom resource definitions"), ThreadPoolExecutor(PARTS) as pool:
+        list(pool.map(lambda text: kubectl.apply(layout, text), texts))
+        waits = [["nodes", "--all"], *([f"--filename={path}" for path in paths[part::PARTS]] for part in range(PARTS))]
+        conditions = ["Ready"] + ["Established"] * PARTS
+        list(pool.map(lambda words, condition: _wait(layout, f"condition={condition}", *words), waits, conditions))
+        _wait(layout, "create", "--namespace=default", "serviceaccount/default")
     write_if_changed(mark, digest)
+
+
+def _wait(layout: SimulatedLayout, what: str, *words: str) -> None:
+    kubectl.kubectl(layout, "wait", f"--for={what}", "--timeout=60s", *words)
 
 
 def main(arguments: list[str] | None = None) -> int:
