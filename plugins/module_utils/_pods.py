@@ -13,6 +13,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._outcome import
 
 # How often a container may crash before it counts as failed for good. The second restart comes about 12 s after the first start.
 RESTART_LIMIT = 2
+# Registries of the node itself: one that is not there does not come.
+_LOOPBACK = ("localhost/", "localhost:", "127.0.0.1:")
 # As kstatus: a pod may be without a node for this long (a node or a volume may just be coming).
 SCHEDULE_SECONDS = 15.0
 # A Secret or ConfigMap may be written a moment after the pod that uses it.
@@ -24,6 +26,7 @@ _PULL_FINAL = re.compile(
     r"manifest unknown|name unknown|not found|NotFound|repository does not exist|invalid reference format|InvalidImageName|"
     r"pull access denied|insufficient_scope|unauthorized|authentication required|no such host|no match for platform|ErrImageNeverPull",
 )
+_PREEMPTION = re.compile(r"(,? no new claims to deallocate,?)?( preemption:.*)?$", re.DOTALL)
 _PULL_TRANSIENT = re.compile(r"timeout|timed out|deadline exceeded|connection refused|connection reset|\b5\d\d\b|EOF|TLS handshake|server misbehaving")
 
 
@@ -61,7 +64,7 @@ def _unscheduled(name: str, status: Mapping[str, Any], now: float | None) -> Rea
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
             # The scheduler appends what preemption would not help with; the shortage is what comes before.
-            shortage = str(condition.get("message") or "no reason given").split(" preemption:")[0].rstrip(". ")
+            shortage = _PREEMPTION.sub("", str(condition.get("message") or "no reason given")).rstrip("., ")
             final = seconds_since(condition.get("lastTransitionTime"), now) >= SCHEDULE_SECONDS
             return Readiness(FAILED if final else PROGRESS, f"pod {name} cannot be scheduled: {shortage}")
     return None
@@ -90,6 +93,8 @@ def _pull_problem(who: str, image: str, reason: str, message: str) -> Readiness:
     text = f"{reason} {message}"
     # "not found" is final also when the sentence says that the pull is being backed off; a time-out wins over both.
     final = bool(_PULL_FINAL.search(text)) and not _PULL_TRANSIENT.search(text)
+    if image.startswith(_LOOPBACK) and "connection refused" in text:
+        final, message = True, "the node has no registry of its own (connection refused)"
     if "manifest unknown" in text or "not found" in text or "NotFound" in text:
         why = "manifest unknown (the registry does not have it)"
     elif reason == "InvalidImageName":
