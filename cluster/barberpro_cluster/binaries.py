@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import charts
 from .console import say, step
 from .errors import ClusterError
 from .layout import Layout
@@ -197,6 +198,8 @@ def _build(layout: Layout, item: Tool, folder: Path) -> None:
             shutil.copytree(Path(path) / asset.source, work / asset.target)
             # The module cache is read-only; what we keep must be removable.
             run(["chmod", "-R", "u+w", work / asset.target])
+        if item.name == "envoy-gateway":
+            charts.finish(work / "charts" / "gateway-helm", version_of(go_mod, item.module))
         work.chmod(0o755)
         work.rename(folder)
         say(f"    {item.name} is in {folder}")

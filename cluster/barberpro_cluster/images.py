@@ -54,7 +54,7 @@ IMAGES = (
     Image("walkin_queue", "services/walkin_queue/Containerfile", "services"),
     _own("postgresql"),
     _own("envoy", wheels="requirements.txt"),
-    _own("envoy-gateway", "envoy-gateway", base=""),
+    _own("envoy-gateway", "envoy-gateway"),
     _own("prometheus"),
     _own("alertmanager"),
     _own("prometheus-operator", "prometheus-operator", base=""),
@@ -90,6 +90,11 @@ def base_key(layout: Layout) -> str:
     """Key of the base image."""
     folder = layout.checkout / "cluster" / "images" / BASE
     return key_of({path.name: path for path in _sources(folder)}, "")
+
+
+def base_folder(layout: Layout) -> Path:
+    """Where the base image's OCI layout is."""
+    return folder_of(layout, BASE, base_key(layout))
 
 
 def folder_of(layout: Layout, name: str, key: str) -> Path:
@@ -128,7 +133,7 @@ def _base(layout: Layout) -> str:
             files = {path.name: path for path in _sources(layout.checkout / "cluster" / "images" / BASE)}
             with step("building image base (Debian bookworm with Python, once)"), _workspace(layout, files) as work:
                 names = ",".join(_names((work / "packages.txt").read_text()))
-                options = ["--mode=root", "--variant=minbase", f"--include={names}"]
+                options = ["--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io", f"--include={names}"]
                 run(["mmdebstrap", *options, "bookworm", work / "rootfs.tar"])
                 _buildah_build(layout, work, "scratch", folder)
         if not run([*_buildah(layout), "images", "--quiet", "--filter", f"reference={reference}"]).strip():
@@ -153,7 +158,7 @@ def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
     reference = f"localhost/barberpro/{folder.name}"
     options = ["--isolation=chroot", "--layers=false", "--format=oci", "--timestamp=0", "--quiet", _policy(layout)]
     # What this host trusts and where it fetches packages from also holds for commands inside the build.
-    for path in ("/etc/ssl/certs", "/etc/pip.conf"):
+    for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
         if Path(path).exists():
             options.append(f"--volume={path}:{path}:ro")
     options += [f"--build-arg=BASE_IMAGE={base}", f"--tag={reference}", f"--file={work / 'Containerfile'}"]

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from .console import warn
 from .layout import Layout
 
 GIB = 1024**3
@@ -112,3 +113,14 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
             "put the checkout on a disk or a volume"
         )
     return found
+
+
+def report(layout: Layout) -> int:
+    """Print every refusal; exit code 1 when there is one. Nothing is said about a machine that will do."""
+    if os.environ.get("BARBERPRO_KUBECONFIG"):
+        return 0
+    warm = (layout.cache / "bin").is_dir() and (layout.cache / "images").is_dir()
+    found = refusals(probe(layout), layout, warm=warm)
+    for sentence in found:
+        warn(f"cluster: {sentence}")
+    return 1 if found else 0

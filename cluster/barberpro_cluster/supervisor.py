@@ -130,6 +130,15 @@ def control(layout: Layout, *words: str) -> str:
     return run([*enter(layout), program, "-c", in_node("supervisord.conf"), *words])
 
 
+def states(layout: Layout) -> list[str]:
+    """One line for each process: name, state, process id inside the node, how long it runs."""
+    program = Path(sys.executable).parent / "supervisorctl"
+    # supervisorctl answers with an exit code of its own when a process is not running: the lines are what counts.
+    command = [*enter(layout), str(program), "-c", in_node("supervisord.conf"), "status"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
+
+
 def enter(layout: Layout) -> list[str]:
     """The words that run a command inside the node's namespaces; raises ClusterError when the node is not running."""
     pid = init_pid(layout)

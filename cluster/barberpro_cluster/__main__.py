@@ -1,0 +1,69 @@
+"""Command line: ``python -m barberpro_cluster up|down|status|images|build|doctor|enter [--profile NAME]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .console import warn
+from .errors import ClusterError
+from .layout import Layout
+
+COMMANDS = {
+    "up": "start the cluster, or bring it to what the checkout declares",
+    "down": "remove it with everything it made, except the cache",
+    "status": "tell what runs",
+    "images": "build the images whose sources changed and push them",
+    "build": "build the binaries that the cache lacks",
+    "doctor": "say what this machine lacks, touch nothing",
+    "enter": "run a command inside the node, for example: enter nft list ruleset",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; a refusal is printed as it is, with exit code 1."""
+    parser = argparse.ArgumentParser(prog="barberpro_cluster", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{k}: {v}" for k, v in COMMANDS.items()))
+    parser.add_argument("--profile", choices=("embedded", "simulated"), default="embedded")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="the command that `enter` runs")
+    arguments = parser.parse_args(argv)
+    layout = Layout.of(Path(__file__).resolve().parents[2])
+    try:
+        return _dispatch(layout, arguments.command, arguments.words)
+    except ClusterError as problem:
+        for line in str(problem).splitlines():
+            warn(f"cluster: {line}")
+        return 1
+    except KeyboardInterrupt:
+        warn("cluster: interrupted; run the same command again to go on")
+        return 130
+
+
+def _dispatch(layout: Layout, command: str, words: list[str]) -> int:
+    # The commands import what they need: `doctor` runs before the Python environment exists.
+    if command == "doctor":
+        from . import preflight
+
+        return preflight.report(layout)
+    from . import cluster, foreign, status, supervisor
+
+    if foreign.named():
+        return foreign.dispatch(layout, command)
+    if command == "enter":
+        argv = supervisor.enter(layout) + (words or ["/bin/bash"])
+        os.execvp(argv[0], argv)
+    if command == "build":
+        from . import binaries
+
+        binaries.ensure(layout)
+        return 0
+    if command == "status":
+        return status.report(layout)
+    {"up": cluster.up, "down": cluster.down, "images": cluster.publish}[command](layout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

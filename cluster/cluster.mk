@@ -1,0 +1,26 @@
+# Make targets of the embedded Kubernetes; included by the Makefile of the checkout.
+# PROFILE=simulated is the one without root and containers: control plane, and nodes that kwok simulates.
+
+PROFILE ?= embedded
+CLUSTER_PYTHON := .venv/bin/python
+CLUSTER := PYTHONPATH=cluster $(CLUSTER_PYTHON) -m barberpro_cluster
+
+##@ Cluster
+.PHONY: doctor cluster cluster-status down images binaries
+doctor: ## Say what this machine lacks; touches nothing
+	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m barberpro_cluster doctor
+
+cluster: setup ## Start the embedded Kubernetes (PROFILE=simulated: control plane with simulated nodes)
+	@$(CLUSTER) up --profile $(PROFILE)
+
+cluster-status: setup ## What runs of the embedded Kubernetes
+	@$(CLUSTER) status --profile $(PROFILE)
+
+down: ## Remove both clusters of this checkout: processes, mounts, network, state; the cache stays
+	@$(CLUSTER) down
+
+images: setup ## Build the images whose sources changed and push them to the cluster's registry
+	@$(CLUSTER) images
+
+binaries: setup ## Build Kubernetes and its add-ons into the cache
+	@$(CLUSTER) build
