@@ -1,0 +1,139 @@
+"""The operator's side: settings, test runs, metrics, privacy of the logs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.services.conftest import ADMIN, NOW
+from tests.unit.services.factory import document
+
+
+async def test_settings_are_loaded_once_and_read_back_equal(booking):
+    read = await booking.management.get("/admin/settings", headers=ADMIN)
+    assert read.json()["settings"] == document()
+    again = await booking.load()
+    assert (again.status_code, again.json()) == (200, {"changed": False, "etag": read.json()["etag"]})
+    changed = await booking.load(chairs=5)
+    assert changed.json()["changed"] is True
+    assert (await booking.http.get("/api/v1/business")).json()["chairs"] == 5
+
+
+async def test_bad_settings_change_nothing_and_list_every_field(booking):
+    answer = await booking.load(chairs=0, currency="pesos")
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_settings"
+    assert [item["path"] for item in answer.json()["errors"]] == ["currency", "chairs"]
+    assert answer.json()["detail"].startswith("settings refused: currency: ")
+    assert (await booking.management.get("/admin/settings", headers=ADMIN)).json()["settings"] == document()
+    no_json = await booking.management.put("/admin/settings", content=b"{", headers={**ADMIN, "Content-Type": "application/json"})
+    assert no_json.status_code == 422
+
+
+async def test_if_match_keeps_two_operators_apart(booking):
+    etag = (await booking.management.get("/admin/settings", headers=ADMIN)).json()["etag"]
+    first = await booking.management.put("/admin/settings", json=document(chairs=4), headers={**ADMIN, "If-Match": etag})
+    second = await booking.management.put("/admin/settings", json=document(chairs=6), headers={**ADMIN, "If-Match": etag})
+    assert (first.status_code, second.status_code) == (200, 412)
+    assert second.json()["code"] == "settings_changed"
+
+
+async def test_admin_is_closed_without_the_token_and_not_public(booking):
+    assert (await booking.management.get("/admin/settings")).status_code == 401
+    assert (await booking.http.get("/admin/settings", headers=ADMIN)).status_code == 404
+    assert (await booking.http.get("/metrics")).status_code == 404
+
+
+async def test_what_a_test_run_booked_is_removed_and_nothing_else(booking, tenant):
+    run = {"headers": {"X-Test-Run": "run-7"}}
+    first = (await booking.book(key="key-of-run", **run)).json()
+    await booking.http.delete(f"/api/v1/bookings/{first['id']}", headers={"X-Booking-Token": first["token"]})
+    await booking.book("2027-03-01T10:00:00-03:00", **run)
+    await booking.book("2027-03-01T11:00:00-03:00")
+    url = "/admin/test-bookings/run-7"
+    assert (await booking.management.delete(url, headers=ADMIN)).json() == {"removed": 2}
+    assert (await booking.management.delete(url, headers=ADMIN)).json() == {"removed": 0}
+    assert tenant.sql("SELECT count(*) FROM bookings") == [(1,)]
+    assert tenant.sql("SELECT count(*) FROM idempotency_keys") == [(1,)]
+    # The run may come again with the same key.
+    assert (await booking.book(key="key-of-run", **run)).status_code == 201
+    assert (await booking.management.delete("/admin/test-bookings/bad%20id", headers=ADMIN)).status_code == 422
+
+
+async def test_leftovers_of_test_runs_and_old_keys_go_by_themselves(booking, tenant):
+    await booking.book(headers={"X-Test-Run": "killed"})
+    await booking.book("2027-03-01T10:00:00-03:00")
+    booking.clock["now"] = datetime.now(UTC) + timedelta(minutes=59)
+    await booking.built.booking.tidy()
+    assert tenant.sql("SELECT count(*) FROM bookings") == [(2,)]
+    booking.clock["now"] = datetime.now(UTC) + timedelta(minutes=61)
+    await booking.built.booking.tidy()
+    assert tenant.sql("SELECT count(*), count(test_run) FROM bookings") == [(1, 0)]
+    booking.clock["now"] = datetime.now(UTC) + timedelta(hours=25)
+    await booking.built.booking.tidy()
+    assert tenant.sql("SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM idempotency_keys)") == [(1, 0)]
+
+
+async def test_metrics_count_what_happened(booking):
+    made = (await booking.book(headers={"X-Test-Run": "run"})).json()
+    await booking.book()
+    await booking.book("2027-03-01T08:30:00-03:00")
+    await booking.http.delete(f"/api/v1/bookings/{made['id']}", headers={"X-Booking-Token": made["token"]})
+    await booking.http.delete(f"/api/v1/bookings/{made['id']}", headers={"X-Booking-Token": made["token"]})
+    text = (await booking.management.get("/metrics")).text
+    for line in (
+        'barberpro_bookings_created_total{test="true"} 1.0',
+        'barberpro_bookings_created_total{test="false"} 0.0',
+        'barberpro_bookings_refused_total{code="slot_taken"} 1.0',
+        'barberpro_bookings_refused_total{code="outside_hours"} 1.0',
+        "barberpro_bookings_cancelled_total 1.0",
+        'barberpro_http_request_duration_seconds_count{method="POST",route="/api/v1/bookings",status="409"} 1.0',
+        'route="/api/v1/bookings/{booking_id}",status="200"} 2.0',
+        'barberpro_database_pool_connections{state="limit"} 10.0',
+        "barberpro_draining 0.0",
+    ):
+        assert line in text
+    assert made["id"] not in text
+
+
+def test_no_personal_data_and_no_token_reaches_the_log(tenant, start):
+    import httpx
+
+    shop = start("barberpro_booking", tenant)
+    shop.wait_ready()
+    everyday = {day: [{"from": "00:00", "to": "24:00"}] for day in document()["opening_hours"]}
+    loaded = httpx.put(shop.management + "/admin/settings", json=document(opening_hours=everyday), headers=ADMIN)
+    assert loaded.status_code == 200
+    day = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+    slot = httpx.get(shop.url + "/api/v1/availability", params={"service": "corte", "date": day}).json()["slots"][0]
+    secret = {"name": "Canaria Amarilla", "phone": "+54 9 11 7777-3333"}
+    key = "key-canary-123456"
+    booked = httpx.post(shop.url + "/api/v1/bookings", json={"service": "corte", **slot, "customer": secret}, headers={"Idempotency-Key": key})
+    assert booked.status_code == 201
+    token = booked.json()["token"]
+    # A database error while a customer is written: PostgreSQL quotes the row in its message.
+    tenant.sql("ALTER TABLE bookings ADD CONSTRAINT sabotage CHECK (false) NOT VALID")
+    slot["start"] = f"{day}T12:00:00-03:00"
+    failed = httpx.post(shop.url + "/api/v1/bookings", json={"service": "corte", **slot, "customer": secret}, headers={"Idempotency-Key": "another-key-1"})
+    assert (failed.status_code, failed.json()["code"]) == (500, "internal_error")
+    httpx.get(f"{shop.url}/api/v1/bookings/{booked.json()['id']}", headers={"X-Booking-Token": token})
+    assert shop.stop() == 0
+    log = shop.log.read_text()
+    for canary in ("Canaria", "77773333", "7777-3333", token, key, "operator-token", tenant.read("app", "password")):
+        assert canary not in log
+        assert canary not in failed.text
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {line["tenant"] for line in lines} == {"palermo"}
+    assert [line["sqlstate"] for line in lines if line["event"] == "request failed"] == ["23514"]
+    assert [line["event"] for line in lines if line["logger"] != "request"][-2:] == ["draining", "stopped"]
+
+
+@pytest.mark.parametrize("stored", [{"name": "x"}, {"chairs": "many"}])
+async def test_settings_that_this_revision_cannot_use_are_told_not_guessed(booking, tenant, stored):
+    tenant.sql("UPDATE business_settings SET document = %s::jsonb", json.dumps(stored))
+    answer = await booking.http.get("/api/v1/business")
+    assert (answer.status_code, answer.json()["code"]) == (503, "settings_unusable")
+    assert (await booking.load()).status_code == 200
+    assert booking.clock["now"] == NOW

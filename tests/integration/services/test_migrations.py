@@ -1,0 +1,157 @@
+"""Migrations: as owner, once, side by side with a running service, on schemas older and newer than the image."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import psycopg
+import pytest
+from barberpro_booking import application as booking_application
+from barberpro_service.config import DatabaseSettings, read_database
+from barberpro_service.database import DatabaseUnavailable, engine_for
+from barberpro_service.migrations import MigrationError, Migrations, check_schema, migrate
+from barberpro_walkin import application as walkin_application
+
+from tests.integration.services import postgres
+from tests.integration.services.conftest import PACKAGES, migrate_all
+
+BOOKING = booking_application.MIGRATIONS
+
+
+async def test_both_services_share_the_schema_and_no_other(bare_tenant):
+    await migrate_all(bare_tenant)
+    tables = {name for (name,) in bare_tenant.sql("SELECT tablename FROM pg_tables WHERE schemaname = %s", bare_tenant.schema)}
+    assert tables == {
+        "alembic_version_booking", "alembic_version_walkin", "bookings", "business_settings", "idempotency_keys", "walkin_days", "walkin_tickets",
+    }
+    assert bare_tenant.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+    owners = bare_tenant.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = %s", bare_tenant.schema)
+    assert owners == [(f"{bare_tenant.schema}_owner",)]
+
+
+async def test_again_changes_nothing(bare_tenant):
+    settings = read_database(bare_tenant.owner_dir)
+    assert await migrate(settings, BOOKING) == (None, BOOKING.head())
+    assert await migrate(settings, BOOKING) == (BOOKING.head(), BOOKING.head())
+
+
+async def test_two_at_once_do_not_race(bare_tenant):
+    settings = read_database(bare_tenant.owner_dir)
+    results = await asyncio.gather(*(migrate(settings, BOOKING) for _ in range(3)))
+    assert sorted(results, key=str) == [(BOOKING.head(), BOOKING.head())] * 2 + [(None, BOOKING.head())]
+
+
+async def test_a_stuck_migration_is_named(bare_tenant):
+    settings = read_database(bare_tenant.owner_dir)
+    engine = engine_for(bare_tenant.owner_dir, "stuck")
+    from barberpro_service.migrations import _exclusive
+
+    async with engine.connect() as connection:
+        await _exclusive(connection, settings.schema, 1)
+        with pytest.raises(MigrationError, match="another migration holds the lock for more than 0.2 s; look for a stuck migrate job"):
+            await migrate(settings, BOOKING, wait_seconds=0.2)
+    await engine.dispose()
+
+
+async def test_the_app_role_cannot_migrate_and_is_told_so(bare_tenant):
+    with pytest.raises(MigrationError, match="migrations run as the schema's owner, mount the owner's Secret"):
+        await migrate(read_database(bare_tenant.app_dir), BOOKING)
+
+
+async def test_a_missing_schema_is_named(bare_tenant):
+    settings = read_database(bare_tenant.owner_dir)
+    wrong = DatabaseSettings(**{**settings.__dict__, "schema": "t_gone"})
+    with pytest.raises(MigrationError, match="schema t_gone does not exist in database barberpro; create it with the tenant's roles first"):
+        await migrate(wrong, BOOKING)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"port": 1}, "as .*_owner: .*[Cc]onnect.*check that the server runs and the address is right"),
+        ({"password": "wrong"}, "the server refuses the role or its password; check the mounted Secret"),
+        ({"dbname": "nothing"}, "database nothing at 127.0.0.1"),
+    ],
+)
+async def test_an_unreachable_database_is_named(bare_tenant, change, message):
+    settings = read_database(bare_tenant.owner_dir)
+    with pytest.raises(DatabaseUnavailable, match=message) as caught:
+        await migrate(DatabaseSettings(**{**settings.__dict__, **change}), BOOKING)
+    assert settings.password not in str(caught.value)
+
+
+def with_second(folder, body: str) -> Migrations:
+    """The booking service's migrations and one more: a newer image."""
+    shutil.copytree(BOOKING.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    lines = ["from alembic import op", "revision = '0002'", "down_revision = '0001'", "def upgrade():", *(f"    op.execute({part!r})" for part in body.split(";"))]
+    (folder / "versions" / "0002_more.py").write_text("\n".join(lines) + "\n")
+    return Migrations(folder, BOOKING.version_table)
+
+
+async def test_a_failed_migration_leaves_nothing_behind(tenant, tmp_path):
+    broken = with_second(tmp_path / "m", "CREATE TABLE extra (id int);SELECT nonsense")
+    with pytest.raises(MigrationError, match='migration failed and was undone: .*column "nonsense" does not exist'):
+        await migrate(read_database(tenant.owner_dir), broken)
+    assert tenant.sql("SELECT to_regclass('extra'), version_num FROM alembic_version_booking") == [(None, "0001")]
+
+
+async def test_a_table_in_use_is_waited_for_without_blocking_customers(tenant, tmp_path, monkeypatch):
+    from barberpro_service import migrations
+
+    monkeypatch.setitem(migrations.SESSION, "lock_timeout", "200")
+    newer = with_second(tmp_path / "m", "ALTER TABLE bookings ADD COLUMN note text")
+    held = psycopg.connect(tenant.server.admin, options=f"-c search_path={tenant.schema}")
+    held.execute("LOCK TABLE bookings IN ACCESS SHARE MODE")
+    threading.Timer(1.5, held.close).start()
+    started = time.monotonic()
+    assert await migrate(read_database(tenant.owner_dir), newer) == ("0001", "0002")
+    assert time.monotonic() - started > 1.2
+
+
+async def test_an_older_image_is_ready_on_a_newer_schema_and_its_job_does_nothing(tenant, tmp_path):
+    newer = with_second(tmp_path / "m", "ALTER TABLE bookings ADD COLUMN note text")
+    engine = engine_for(tenant.app_dir, "old")
+    with pytest.raises(MigrationError, match="schema is at 0001, this image needs 0002; run the migrate job of this revision"):
+        await check_schema(engine, newer)
+    await migrate(read_database(tenant.owner_dir), newer)
+    assert await check_schema(engine, BOOKING) == "schema at 0002, needed 0001"
+    assert await migrate(read_database(tenant.owner_dir), BOOKING) == ("0002", "0002")
+    await engine.dispose()
+
+
+async def test_an_unmigrated_schema_is_not_ready(bare_tenant):
+    engine = engine_for(bare_tenant.app_dir, "new")
+    with pytest.raises(MigrationError, match="schema is at nothing"):
+        await check_schema(engine, walkin_application.MIGRATIONS)
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("migrations", [BOOKING, walkin_application.MIGRATIONS])
+def test_revision_ids_are_increasing_numbers(migrations):
+    names = sorted(path.name for path in (migrations.folder / "versions").glob("[0-9]*.py"))
+    assert [name[:5] for name in names] == [f"{number:04}_" for number in range(1, len(names) + 1)]
+    assert migrations.head() == f"{len(names):04}"
+
+
+def run(module: str, tenant: postgres.Tenant, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES, "BARBERPRO_TENANT": "palermo",
+        "BARBERPRO_DATABASE_DIR": str(tenant.app_dir), "BARBERPRO_DATABASE_OWNER_DIR": str(tenant.owner_dir), **more,
+    }
+    return subprocess.run([sys.executable, "-m", module, "migrate"], env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_job_as_its_container_runs_it(bare_tenant):
+    result = run("barberpro_booking", bare_tenant)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert '"event": "migrated"' in result.stdout
+    failed = run("barberpro_walkin", bare_tenant, BARBERPRO_DATABASE_OWNER_DIR="/nowhere")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("walkin migrate: schema t_")
+    assert "mount the owner's Secret" in failed.stderr
