@@ -1,0 +1,130 @@
+"""The reach check: a probe pod that is always removed, and what is made of its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.api_stand_in import StandIn
+from tests.support.loopback import Reply, Request
+
+Check = Callable[..., str]
+PODS = "/api/v1/namespaces/tenant-x/pods"
+ASKED = {"namespace": "tenant-x", "image": "registry/booking:1", "labels": {"app": "booking"}, "open": ["db:5432"], "closed": ["other:8080", "9.9.9.9:53"]}
+
+
+def line(target: str, expected: str, actual: str, reason: str = "why") -> str:
+    return json.dumps({"target": target, "expected": expected, "actual": actual, "ok": expected == actual, "reason": reason})
+
+
+GOOD = [line("db:5432", "open", "open"), line("other:8080", "closed", "closed"), line("9.9.9.9:53", "closed", "closed")]
+
+
+class Probe:
+    """A cluster in which a probe pod runs and says what a test wants."""
+
+    def __init__(self, api: StandIn) -> None:
+        self.pod: dict[str, Any] = {}
+        self.lines, self.looks, self.deleted = list(GOOD), 0, 0
+        self.status: dict[str, Any] = {"phase": "Succeeded", "containerStatuses": [{"name": "probe", "state": {"terminated": {"exitCode": 0}}}]}
+        self.removal = Reply(200, {})
+        api.answers[f"POST {PODS}"] = self.create
+        self.api = api
+
+    def create(self, request: Request) -> Reply:
+        self.pod = request.body
+        path = f"{PODS}/{self.pod['metadata']['name']}"
+        self.api.answers[f"GET {path}"] = self.look
+        self.api.answers[f"DELETE {path}"] = self.delete
+        self.api.answers[f"GET {path}/log"] = lambda _request: Reply(200, "warming up\n" + "\n".join(self.lines))
+        return Reply(201, self.pod)
+
+    def look(self, _request: Request) -> Any:
+        self.looks += 1
+        status = {"phase": "Pending"} if self.looks == 1 else self.status
+        return {**self.pod, "status": status} if status else None
+
+    def delete(self, _request: Request) -> Reply:
+        self.deleted += 1
+        return self.removal
+
+
+@pytest.fixture
+def probe(api: StandIn) -> Probe:
+    return Probe(api)
+
+
+def test_as_declared(probe: Probe, check: Check) -> None:
+    assert check("reach", **ASKED) == "passed: 1 target open and 2 targets closed as declared, tried from a pod"
+    assert probe.deleted == 1
+    spec, metadata = probe.pod["spec"], probe.pod["metadata"]
+    container = spec["containers"][0]
+    assert metadata["labels"]["app"] == "booking"
+    assert container["command"][:5] == ["python", "-m", "barberpro_service.probe", "--timeout", "3"]
+    assert container["command"][7:] == ["--open", "db:5432", "--closed", "other:8080", "--closed", "9.9.9.9:53"]
+    # Never ready, restricted, without a token.
+    assert container["readinessProbe"]["exec"]["command"][-1] == "raise SystemExit(1)"
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (line("db:5432", "open", "closed", "no answer within 3 s"), "cannot reach db:5432 (no answer within 3 s), which is declared open"),
+        (line("other:8080", "closed", "open"), "reaches other:8080, which must be closed"),
+        (line("other:8080", "closed", "unresolved", "no such name"), "could not try other:8080 (no such name)"),
+    ],
+)
+def test_not_as_declared(probe: Probe, check: Check, changed: str, words: str) -> None:
+    probe.lines.append(changed)
+    found = check("reach", **ASKED)
+    assert found == (
+        f"failed: a pod of tenant-x {words}; compare the tenant's network policies with what is declared: kubectl -n tenant-x get networkpolicies"
+    )
+    assert probe.deleted == 1
+
+
+def test_a_probe_that_says_nothing(probe: Probe, check: Check) -> None:
+    probe.lines = ["Traceback: no module", GOOD[0]]
+    found = check("reach", **ASKED)
+    assert "the probe said nothing about other:8080, 9.9.9.9:53; its log: " in found
+    assert found.endswith("; check the probe's image")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (
+            {"phase": "Pending", "containerStatuses": [{"name": "probe", "state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}]},
+            "image registry/booking:1 cannot be pulled: manifest unknown",
+        ),
+        ({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too slow"}, "DeadlineExceeded: too slow"),
+        ({}, "was removed while it ran"),
+    ],
+)
+def test_a_probe_that_does_not_run_is_removed_all_the_same(probe: Probe, check: Check, status: dict[str, Any], words: str) -> None:
+    probe.status = status
+    assert words in check("reach", **ASKED)
+    assert probe.deleted == 1
+
+
+def test_a_probe_that_cannot_be_removed_is_named(probe: Probe, check: Check) -> None:
+    probe.removal = Reply(403, {"message": "not you"})
+    found = check("reach", **ASKED)
+    name = probe.pod["metadata"]["name"]
+    assert f"failed: Pod tenant-x/{name} cannot be removed:" in found
+    assert found.endswith(f"; kubectl -n tenant-x delete pod {name}")
+
+
+def test_nothing_to_try(check: Check) -> None:
+    assert check("reach", namespace="x", image="y", labels={}).startswith("failed: nothing to try: both open and closed are empty")
+
+
+def test_a_pod_that_is_refused_says_why(api: StandIn, check: Check) -> None:
+    api.answers[f"POST {PODS}"] = Reply(403, {"message": "violates PodSecurity"})
+    assert "create refused by the API server: violates PodSecurity" in check("reach", **ASKED)
