@@ -222,7 +222,7 @@ class Engine:
             conflicts = error.field_conflicts
             if not conflicts:
                 raise
-            others = sorted({manager for manager, _ in conflicts if manager != MANAGER})
+            others = sorted({manager for manager, _field in conflicts if manager != MANAGER})
             if not others:
                 return self.resources.apply(obj, dry_run=dry_run, force=True)
             fields = ", ".join(sorted({name for manager, name in conflicts if manager in others}))

@@ -79,7 +79,7 @@ def platform(params: Mapping[str, Any], clients: Clients) -> str:
     if params["crds"]:
         seen.append(f"{plural(len(params['crds']), 'custom resource')} established")
     for path in params["deployments"]:
-        namespace, _, name = path.partition("/")
+        namespace, _sep, name = path.partition("/")
         deployment = resources.get(Ref("apps/v1", "Deployment", namespace, name))
         if not condition(deployment, "Available"):
             state = "is not available" if deployment else "does not exist"
@@ -87,7 +87,7 @@ def platform(params: Mapping[str, Any], clients: Clients) -> str:
     if params["deployments"]:
         seen.append(f"{plural(len(params['deployments']), 'controller')} available")
     if params["gateway"]:
-        namespace, _, name = params["gateway"].partition("/")
+        namespace, _sep, name = params["gateway"].partition("/")
         gateway = resources.get(Ref("gateway.networking.k8s.io/v1", "Gateway", namespace, name))
         if not condition(gateway, "Programmed"):
             state = "is not programmed" if gateway else "does not exist"
@@ -120,7 +120,7 @@ def access(params: Mapping[str, Any], clients: Clients) -> str:
 
     def allowed(pair: tuple[Mapping[str, Any], str]) -> bool:
         rule, verb = pair
-        resource, _, sub = str(rule.get("resource", "")).partition("/")
+        resource, _sep, sub = str(rule.get("resource", "")).partition("/")
         attributes = {"group": rule.get("group") or "", "resource": resource, "verb": verb}
         attributes.update({key: str(value) for key, value in (("namespace", rule.get("namespace")), ("name", rule.get("name"))) if value})
         if sub:

@@ -105,13 +105,13 @@ class Registry:
 
     checks: dict[str, Check] = field(default_factory=dict)
 
-    def check(self, name: str, subject: Subject, /, **params: Param) -> Callable[[Run], Run]:
-        """Register the decorated function as check ``name``, which only reads; its docstring becomes the documentation."""
-        return self._register(name, subject, True, params)
+    def check(self, title: str, subject: Subject, /, **params: Param) -> Callable[[Run], Run]:
+        """Register the decorated function as check ``title``, which only reads; its docstring becomes the documentation."""
+        return self._register(title, subject, True, params)
 
-    def writing_check(self, name: str, subject: Subject, /, **params: Param) -> Callable[[Run], Run]:
-        """Register the decorated function as check ``name``, which writes, if only for a moment: it is skipped in check mode."""
-        return self._register(name, subject, False, params)
+    def writing_check(self, title: str, subject: Subject, /, **params: Param) -> Callable[[Run], Run]:
+        """Register the decorated function as check ``title``, which writes, if only for a moment: it is skipped in check mode."""
+        return self._register(title, subject, False, params)
 
     def _register(self, name: str, subject: Subject, read_only: bool, params: Mapping[str, Param]) -> Callable[[Run], Run]:
         def register(function: Run) -> Run:
@@ -128,7 +128,7 @@ writing_check = REGISTRY.writing_check
 
 def subject(template: str) -> Subject:
     """Return a function that fills ``template`` with the parameters of a check."""
-    return lambda params: template.format_map(params)
+    return template.format_map
 
 
 def plural(number: int, noun: str) -> str:

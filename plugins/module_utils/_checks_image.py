@@ -44,10 +44,10 @@ class Reference:
 
 def parse_reference(text: str) -> Reference:
     """Take a reference apart as container runtimes do. Raises CheckFailed for what is none."""
-    name, _, digest = text.partition("@")
+    name, _sep, digest = text.partition("@")
     tag = ""
     if ":" in name.rpartition("/")[2]:
-        name, _, tag = name.rpartition(":")
+        name, _sep, tag = name.rpartition(":")
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         registry, repository = first, rest
@@ -134,7 +134,7 @@ def _send(scheme: str, host: str, path: str, headers: Mapping[str, str], tls: ss
 
 def _authorize(challenge: str, credentials: str, tls: ssl.SSLContext, insecure: Sequence[str]) -> str:
     """Return the Authorization header that a registry's challenge asks for; a token is fetched from where it says."""
-    kind, _, rest = challenge.partition(" ")
+    kind, _sep, rest = challenge.partition(" ")
     if kind.lower() == "basic":
         return f"Basic {credentials}"
     fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))

@@ -163,4 +163,3 @@ def _judge(params: Mapping[str, Any], log: str) -> str:
     parts = [f"{plural(len(params['open']), 'target')} open"] if params["open"] else []
     parts += [f"{plural(len(params['closed']), 'target')} closed"] if params["closed"] else []
     return f"{' and '.join(parts)} as declared, tried from a pod"
-

@@ -89,8 +89,8 @@ class Ref:
 
 def ref_of_key(key: str, api_version: str) -> Ref:
     """Return the reference that has this ``key`` (see Ref.key)."""
-    kind, _, path = key.partition(" ")
-    namespace, _, name = path.rpartition("/")
+    kind, _sep, path = key.partition(" ")
+    namespace, _sep, name = path.rpartition("/")
     return Ref(api_version, kind.partition(".")[0], namespace, name)
 
 

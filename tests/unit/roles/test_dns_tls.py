@@ -99,4 +99,3 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 )
 def test_reason_for_issuing(case: str, sentence: str, verdicts: dict[str, str]) -> None:
     assert verdicts[case] == sentence
-
