@@ -30,6 +30,8 @@ from .simulated_programs import HOST, SimulatedLayout, commands, ports, supervis
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
+INSTALLED = ("gateway_api", "prometheus_operator")
+"""Definitions that the objects of tenants need; those of Envoy Gateway come with it, where it is installed."""
 PARTS = 3
 """How many kubectl install definitions side by side: the API server spends a second of CPU on a large one."""
 TEST_LABEL = {"barberpro.platform/cluster": "test"}
@@ -57,6 +59,7 @@ def up(layout: SimulatedLayout) -> None:
             alive = None
         if alive is None:
             _end_orphans(layout)
+            (layout.state / "supervisord.pid").unlink(missing_ok=True)
             _start_supervisor(layout)
         _wait_ready(layout, port["apiserver"])
         _install(layout, definitions)
@@ -185,13 +188,21 @@ def _kubeconfig(layout: SimulatedLayout, port: int, certificate: str) -> str:
 
 def _start_supervisor(layout: SimulatedLayout) -> None:
     layout.logs.mkdir(mode=0o700, exist_ok=True)
-    with (layout.logs / "supervisord.out").open("ab") as stream:
-        subprocess.Popen(
+    log = layout.logs / "supervisord.out"
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
             # -m: the script's first line names the interpreter of the checkout that made the environment.
             [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", _config_file(layout)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=layout.state, start_new_session=True,
-            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(layout.state)},
+            env={**environment, "HOME": str(layout.state)},
         )  # fmt: skip
+    deadline = time.monotonic() + START_TIMEOUT
+    while not (layout.state / "supervisord.pid").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+            raise ClusterError(f"supervisord of the simulated cluster did not start; the end of {log}:\n{tail}")
+        time.sleep(0.02)
 
 
 def _wait_ready(layout: SimulatedLayout, port: int) -> None:
@@ -217,7 +228,7 @@ def _wait_ready(layout: SimulatedLayout, port: int) -> None:
 def _install(layout: SimulatedLayout, definitions: dict[str, list[Path]]) -> None:
     """Label the cluster, make the nodes, install the definitions and wait until all of them serve."""
     label = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "labels": TEST_LABEL}}
-    paths = [path for group in definitions.values() for path in group]
+    paths = [path for key in INSTALLED for path in definitions[key]]
     texts = [json.dumps(label) + "\n---\n" + (layout.definitions / "nodes.yaml").read_text()]
     # Round-robin, so that the few large definitions are not all in one part.
     texts += ["\n---\n".join(path.read_text() for path in paths[part::PARTS]) for part in range(PARTS)]
