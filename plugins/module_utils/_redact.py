@@ -14,14 +14,17 @@ from typing import Any
 
 MARK = "(redacted)"
 _SENSITIVE = re.compile(r"pass(word|phrase|wd)|token|secret_?key|private_?key|api_?key|credential", re.IGNORECASE)
-_SECRET = re.compile(r"^\s*(?:- )?kind:\s*['\"]?Secret['\"]?\s*$", re.MULTILINE)
+_SECRET = re.compile(r"^\s*(?:- )?kind:\s*['\"]?Secret['\"]?\s*$")
 _SECTION = re.compile(r"^(\s*)(data|stringData):\s*$")
 _ENTRY = re.compile(r"^(\s*)([^\s:][^:]*):\s*(\S.*)?$")
 
 
 def redact_diff(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry of a diff (``before``, ``after``, ``prepared``) without secrets."""
-    return {key: redact(value) if key in ("before", "after", "prepared") else value for key, value in entry.items()}
+    found = {key: redact(value) if key in ("before", "after") else value for key, value in entry.items()}
+    if isinstance(found.get("prepared"), str):
+        found["prepared"] = redact_text(found["prepared"], prepared=True)
+    return found
 
 
 def redact(value: Any) -> Any:
@@ -53,28 +56,28 @@ def _mark(value: Any) -> Any:
     return value if str(value).startswith("(redacted") else MARK
 
 
-def redact_text(text: str) -> str:
+def redact_text(text: str, prepared: bool = False) -> str:
     """Return YAML text in which the values of Secrets are marked; multi-line values lose their lines.
 
-    Works line by line because a diff's text need not be a whole document.
+    Works line by line because a diff's text need not be a whole document. A ``prepared`` diff has a mark before each line. Where a text
+    has a Secret, the data of its other objects is marked too: which lines belong to which object is not sure in a part of a document.
     """
-    if not _SECRET.search(text):
+    pairs = [(line[:1], line[1:]) if prepared and line[:1] in ("+", "-", " ") else ("", line) for line in text.splitlines()]
+    if not any(_SECRET.match(line) for _first, line in pairs):
         return text
-    lines, inside, depth, hidden = [], False, 0, -1
-    for line in text.splitlines():
-        indent = len(line) - len(line.lstrip(" +-"))
-        section = _SECTION.match(line.lstrip("+-") if line[:1] in "+-" else line)
+    lines = []
+    depth, hidden = -1, -1  # indentation of the section we are in, and of the value whose further lines are hidden
+    for first, line in pairs:
+        indent = len(line) - len(line.lstrip(" "))
+        section, entry = _SECTION.match(line), _ENTRY.match(line)
         if section:
-            inside, depth, hidden = True, indent, -1
-        elif inside and line.strip() and indent <= depth:
-            inside = False
-        elif inside:
-            if hidden >= 0 and indent > hidden:
-                continue  # a further line of a value that is hidden
-            entry = _ENTRY.match(line)
-            if entry:
-                hidden = indent
-                lines.append(f"{entry[1]}{entry[2]}: {_mark(entry[3] or '')}")
-                continue
-        lines.append(line)
+            depth, hidden = indent, -1
+        elif depth >= 0 and line.strip() and indent <= depth:
+            depth = -1
+        elif depth >= 0 and 0 <= hidden < indent:
+            continue
+        elif depth >= 0 and entry:
+            hidden = indent
+            line = f"{entry[1]}{entry[2]}: {_mark(entry[3] or '')}"
+        lines.append(first + line)
     return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
