@@ -137,7 +137,7 @@ class Engine:
 
     def plan(self, desired: Sequence[dict[str, Any]], *, remove: Iterable[str] = ()) -> Plan:
         """Say what converging ``desired`` and deleting the recorded keys ``remove`` would do. Sends reads and dry runs only."""
-        wanted = self._checked(desired)
+        wanted = self.check(desired)
         removable = {key: ref_of_key(key, self.entries[key].api_version) for key in remove if key in self.entries and key not in wanted}
         live = self.live([*(Ref.of(obj) for obj in wanted.values()), *removable.values()])
         client = self.resources.client
@@ -147,7 +147,8 @@ class Engine:
                 changes.append(Change(ref, "deleted", self.entries[key].phase, before=live[key]))
         return Plan(changes)
 
-    def _checked(self, desired: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def check(self, desired: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Return the objects by key. Raises PlatformError for one that is not the tenant's, holds secret values, or is there twice."""
         wanted: dict[str, dict[str, Any]] = {}
         for obj in desired:
             ref = Ref.of(obj)

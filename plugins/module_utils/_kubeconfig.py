@@ -153,6 +153,9 @@ def _load_by_package(path: str, context: str | None) -> Connection:
         value = configuration.get_api_key_with_prefix("BearerToken", "authorization")
         return str(value) if value else None
 
+    if token() is None and not configuration.cert_file:
+        # The package only logs that a plugin could not be run.
+        raise KubeconfigError(f"kubeconfig {path} gives no credentials: its exec plugin or auth provider has failed; {NEXT_STEP}")
     return Connection(
         server=str(configuration.host).rstrip("/"),
         tls=tls,

@@ -89,6 +89,7 @@ def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:
 
 def _plan_of_new(engine: Engine, objects: list[dict[str, Any]], namespace: Ref) -> Plan:
     """Plan for a namespace that does not exist: nothing in it can be tried on the server yet."""
+    engine.check(objects)
     inside = [obj for obj in objects if Ref.of(obj).namespace == namespace.name]
     plan = engine.plan([obj for obj in objects if obj not in inside])
     plan.changes += [Change(Ref.of(obj), "created", phase_of(obj), obj, None, obj) for obj in inside]

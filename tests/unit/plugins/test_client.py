@@ -1,0 +1,208 @@
+"""The client against a server that misbehaves."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils import _client
+from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, Client, Response, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, KubeconfigError, PlatformError, Unreachable
+from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import load
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+
+from tests.support.fake_api import FakeApi, kubeconfig
+
+OK: tuple[int, dict[str, str], Any] = (200, {}, {"ok": True})
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with FakeApi() as server:
+        yield server
+
+
+@pytest.fixture
+def client(api: FakeApi, tmp_path: Path) -> Client:
+    return Client.from_options({"kubeconfig": kubeconfig(tmp_path, api.url, token="t0ken"), "request_timeout": 2})
+
+
+def refusal(status: int, message: str = "no", **more: Any) -> tuple[int, dict[str, str], Any]:
+    return (status, {}, {"kind": "Status", "message": message, **more})
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_may_be_repeated_is(api: FakeApi, client: Client, status: int) -> None:
+    api.answers = [refusal(status), refusal(status), OK]
+    assert client.request("GET", "/x") == {"ok": True}
+    assert len(api.seen) == 3
+
+
+def test_retry_after_is_obeyed(api: FakeApi, client: Client) -> None:
+    api.answers = [(429, {"Retry-After": "1"}, {}), OK]
+    started = time.monotonic()
+    client.request("GET", "/x")
+    assert time.monotonic() - started >= 1
+
+
+def test_a_broken_connection_is_repeated_when_that_is_harmless(api: FakeApi, client: Client) -> None:
+    api.answers = [None, OK]
+    assert client.request("PATCH", "/x", body={}, content_type=APPLY) == {"ok": True}
+    api.answers = [None, OK]
+    with pytest.raises(Unreachable):
+        client.request("POST", "/x", body={})
+
+
+def test_a_creation_is_not_repeated_unless_it_was_refused(api: FakeApi, client: Client) -> None:
+    api.answers = [refusal(500), OK]
+    with pytest.raises(ApiError):
+        client.request("POST", "/x", body={})
+    api.answers = [refusal(429), OK]
+    assert client.request("POST", "/x", body={}) == {"ok": True}
+
+
+def test_a_deadline_ends_the_repetition(api: FakeApi, client: Client) -> None:
+    api.answers = [refusal(503, "busy")]
+    with pytest.raises(ApiError, match="busy"):
+        client.request("GET", "/x", deadline=time.monotonic() + 0.5)
+
+
+def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "FIRST_CONTACT_SECONDS", 0.1)
+    path = kubeconfig(tmp_path, "http://127.0.0.1:9")
+    with pytest.raises(Unreachable) as caught:
+        Client.from_options({"kubeconfig": path}).request("GET", "/version")
+    expected = f"API server http://127.0.0.1:9 (kubeconfig {path}) does not answer: [Errno 111] Connection refused; check that the cluster runs"
+    assert str(caught.value).startswith(expected)
+
+
+def test_credentials_that_are_not_accepted(api: FakeApi, client: Client) -> None:
+    api.answers = [refusal(401, "Unauthorized")]
+    with pytest.raises(ApiError) as caught:
+        Resources(client).get(Ref("v1", "ConfigMap", "a", "b"))
+    assert str(caught.value).startswith("ConfigMap a/b: the API server does not accept the credentials of the kubeconfig (401")
+
+
+def test_a_missing_permission_names_verb_resource_and_namespace(api: FakeApi, client: Client) -> None:
+    said = 'deployments.apps is forbidden: User "bob" cannot list resource "deployments" in API group "apps" in the namespace "shop"'
+    api.answers = [refusal(403, said)]
+    with pytest.raises(ApiError, match=r"user bob may not list deployments.apps in namespace shop; grant it"):
+        Resources(client).list("apps/v1", "Deployment", "shop")
+    api.answers = [refusal(403, 'User "bob" cannot list resource "nodes" in API group "" at the cluster scope')]
+    with pytest.raises(ApiError, match=r"user bob may not list nodes at cluster scope"):
+        client.request("GET", "/api/v1/nodes")
+
+
+def test_the_token_is_sent_and_never_shown(api: FakeApi, client: Client) -> None:
+    api.answers = [refusal(403)]
+    with pytest.raises(ApiError) as caught:
+        client.request("GET", "/x")
+    assert api.headers[0]["authorization"] == "Bearer t0ken"
+    assert "t0ken" not in str(caught.value)
+
+
+def test_a_kind_that_is_not_served(api: FakeApi, client: Client) -> None:
+    api.answers = [(200, {}, {"resources": [{"name": "things", "kind": "Thing", "namespaced": True}, {"name": "things/status", "kind": "Thing"}]})]
+    resources = Resources(client)
+    assert resources.path("x.io/v1", "Thing", "ns", "one") == "/apis/x.io/v1/namespaces/ns/things/one"
+    assert resources.namespaced("x.io/v1", "Thing")
+    with pytest.raises(PlatformError, match=r"kind Other of x.io/v1 is not known to the cluster; install its CustomResourceDefinition"):
+        resources.path("x.io/v1", "Other")
+    assert len(api.seen) == 1  # discovery happens once
+    api.answers = [refusal(404)]
+    with pytest.raises(PlatformError, match=r"kind Thing of y.io/v1 is not known"):
+        resources.path("y.io/v1", "Thing")
+
+
+def test_lists_are_read_page_by_page_and_begun_anew_when_too_old(api: FakeApi, client: Client) -> None:
+    def item(name: str) -> dict[str, Any]:
+        return {"metadata": {"name": name}}
+
+    api.answers = [
+        (200, {}, {"items": [item("a")], "metadata": {"continue": "c"}}),
+        refusal(410, "expired"),
+        (200, {}, {"items": [item("a")], "metadata": {"continue": "c"}}),
+        (200, {}, {"items": [item("b")], "metadata": {}}),
+    ]
+    found = Resources(client).list("v1", "ConfigMap", "ns")
+    assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
+    assert found[0]["kind"] == "ConfigMap"
+
+
+def test_results_keep_their_order_and_errors_their_place(client: Client) -> None:
+    def work(number: int) -> int:
+        if number == 3:
+            raise PlatformError("three")
+        return number * 2
+
+    results = client.map(work, range(5))
+    assert [str(result) for result in results] == ["0", "2", "4", "three", "8"]
+    assert client.map(work, []) == []
+
+
+def test_bodies_that_are_no_json() -> None:
+    assert Response(502, {}, b"<html>").json() == {"message": "<html>"}
+    assert Response(200, {}, b"[1]").json() == {"message": "[1]"}
+
+
+def test_paths_are_quoted() -> None:
+    assert url_path("a", "b/c", query={"x": "1 2", "y": None}) == "/a/b%2Fc?x=1+2"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: "", "is empty or no mapping"),
+        (lambda text: "{", "is not valid YAML"),
+        (lambda text: text.replace('"current-context": "main"', '"current-context": "other"'), "context 'other' does not exist (there is: main)"),
+        (lambda text: text.replace('"cluster": "c"', '"cluster": "d"'), "cluster 'd' does not exist (there is: c)"),
+        (lambda text: text.replace("http://", ""), "is not a URL"),
+        (lambda text: text.replace("http://", "https://").replace('"user": {}', '"user": {"client-certificate": "/none"}'), "cannot be used"),
+    ],
+)
+def test_kubeconfigs_that_cannot_be_used(tmp_path: Path, change: Callable[[str], str], sentence: str) -> None:
+    path = Path(kubeconfig(tmp_path, "http://127.0.0.1:1"))
+    path.write_text(change(path.read_text()))
+    with pytest.raises(KubeconfigError) as caught:
+        load(str(path))
+    assert sentence in str(caught.value)
+    assert "give kubeconfig (or the environment variable KUBECONFIG) the path of a valid file" in str(caught.value)
+
+
+def test_a_kubeconfig_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(KubeconfigError, match=r"/none does not exist; give kubeconfig"):
+        load(str(tmp_path / "none"))
+
+
+def test_the_environment_names_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", kubeconfig(tmp_path, "http://127.0.0.1:1"))
+    assert load(None).server == "http://127.0.0.1:1"
+
+
+def test_a_token_file_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one\n")
+    connection = load(kubeconfig(tmp_path, "http://127.0.0.1:1", tokenFile="token"))
+    assert connection.token() == "Bearer one"
+    (tmp_path / "token").write_text("two\n")
+    assert connection.token() == "Bearer two"
+
+
+def test_an_exec_plugin_gives_the_token(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    credential = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
+    plugin.write_text(f"#!/bin/sh\necho '{credential}'\n")
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    how = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}
+    connection = load(kubeconfig(tmp_path, "https://127.0.0.1:1", exec=how))
+    assert (connection.server, connection.token()) == ("https://127.0.0.1:1", "Bearer fresh")
+
+
+def test_an_exec_plugin_that_is_missing(tmp_path: Path) -> None:
+    how = {"apiVersion": "client.authentication.k8s.io/v1", "command": "/none/plugin", "interactiveMode": "Never"}
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1", exec=how)
+    with pytest.raises(KubeconfigError, match="gives no credentials: its exec plugin or auth provider has failed"):
+        load(path)
