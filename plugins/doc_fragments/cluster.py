@@ -38,8 +38,8 @@ attributes:
   idempotent:
     description: A second run with the same options and an unchanged cluster sends no write and reports no change.
   action_group:
-    description: Use C(group/barberpro.platform.platform) in C(module_defaults) to set defaults for this module.
+    description: Use C(group/barberpro.platform.all) in C(module_defaults) to set defaults for this module.
     support: full
     membership:
-      - barberpro.platform.platform
+      - barberpro.platform.all
 """

@@ -61,7 +61,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _invento
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import TENANT_LABEL, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -95,7 +95,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         options = {"kubeconfig": kubeconfig, "context": self.get_option("context"), "request_timeout": self.get_option("request_timeout")}
         try:
             client = Client.from_options(options)
-            return _inventory.hosts(Resources(client).list("v1", "Namespace", labels=TENANT_LABEL))
+            return _inventory.hosts(Resources(client).list("v1", "Namespace", labels=_inventory.TENANTS))
         except PlatformError as error:
             raise AnsibleParserError(f"inventory {path}: {error.message}") from error
 

@@ -14,7 +14,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _diff
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Entry, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._inventory import describe
+from ansible_collections.barberpro.platform.plugins.module_utils._inventory import TENANTS, describe
 from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, READY
 from ansible_collections.barberpro.platform.plugins.module_utils._readiness import Related, assess
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import (
@@ -67,7 +67,7 @@ def tenants(client: Client, options: Mapping[str, Any], _check_mode: bool) -> di
     resources = Resources(client)
     name = options.get("name")
     selector = f"{TENANT_LABEL}={name}" if name else TENANT_LABEL
-    namespaces = resources.list("v1", "Namespace", labels=selector)
+    namespaces = resources.list("v1", "Namespace", labels=f"{selector},{TENANTS}" if name else TENANTS)
     records = _records(resources, selector)
     entries = {tenant: _entries(record) for tenant, record in records.items()}
     kinds = {(entry.api_version, ref_of_key(key, entry.api_version).kind) for known in entries.values() for key, entry in known.items()}

@@ -11,6 +11,8 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL
 
+# The namespace in which objects of tenants to come are tried carries a tenant's labels, but is none.
+TENANTS = f"{TENANT_LABEL},!{PREFIX}/preflight"
 # Groups are named by dimension: Ansible merges groups by name, and a tier must never overwrite a region.
 DIMENSIONS = ("vertical", "tier", "market", "region")
 

@@ -45,6 +45,13 @@ def test_a_tenant_at_a_glance(shop: Shop) -> None:
     assert found["created"].endswith("Z")
 
 
+def test_the_preflight_namespace_is_no_tenant(shop: Shop) -> None:
+    shop.tenant(shop.set())
+    shop.kubectl("label", "namespace", shop.namespace, "barberpro.platform/preflight=true")
+    result = modules.call(tenant_info, {"kubeconfig": shop.kubeconfig, "name": shop.name})
+    assert result["tenants"] == []
+
+
 def test_drift_and_bad_health_are_told(shop: Shop) -> None:
     shop.deploy(shop.set(extra=("config",)))
     shop.kubectl("delete", "networkpolicy", "default-deny", "-n", shop.namespace)
