@@ -86,10 +86,10 @@ def examine(values: Mapping[str, str], foreign: Sequence[str], ca_file: str | No
             autocommit=True,
         )
     except driver.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise CheckFailed(
-            f"{where} cannot be reached as role {values['user']}: {reason}", "check that PostgreSQL runs and that the runner may reach it"
-        ) from error
+        # Lines that begin with a tab are libpq's hints.
+        reason = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")][-1].rsplit("failed: ", 1)[-1]
+        hint = "check that PostgreSQL runs and that the runner may reach it"
+        raise CheckFailed(f"{where} cannot be reached as role {values['user']}: {reason}", hint) from error
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = on")

@@ -71,7 +71,9 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """Return ``check of target: reason``; a reason that begins with the target does not name it twice."""
+        """Return ``check of target: reason``; a reason that begins with check or target does not name them twice."""
+        if self.reason.startswith(f"{self.check} {self.target}"):
+            return self.reason
         return f"{self.check} of {self.reason if self.reason.startswith(self.target) else f'{self.target}: {self.reason}'}"
 
     def fail(self, reason: str, next_step: str) -> None:
