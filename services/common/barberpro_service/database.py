@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -74,7 +75,8 @@ async def connect(
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise DatabaseUnavailable(f"{where}: the server refuses the role or its password; check the mounted Secret") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error) or type(error).__name__
         raise DatabaseUnavailable(f"{where}: {reason}; check that the server runs and the address is right") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; free the port or choose another") from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; free the port or choose another") from error
 
 
 def _server(app: ASGIApp, environment: Environment) -> _Server:

@@ -19,11 +19,11 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+
 from barberpro_booking import application as booking_application
 from barberpro_service.config import Environment, read_database
 from barberpro_service.migrations import migrate
 from barberpro_walkin import application as walkin_application
-
 from tests.integration.services import postgres
 from tests.unit.services.factory import document
 

@@ -23,7 +23,10 @@ async def test_rivals_that_overlap_in_part_do_not_deadlock(booking, tenant):
     starts = [f"2027-03-01T09:{minute:02}:00-03:00" for minute in (0, 15, 30, 45)]
     answers = await asyncio.gather(*(booking.book(starts[number % 4]) for number in range(32)))
     assert {answer.status_code for answer in answers} == {201, 409}
-    overlaps = "SELECT count(*) FROM bookings a JOIN bookings b ON a.id < b.id AND a.staff_id = b.staff_id WHERE tstzrange(a.starts_at, a.ends_at) && tstzrange(b.starts_at, b.ends_at)"
+    overlaps = (
+        "SELECT count(*) FROM bookings a JOIN bookings b ON a.id < b.id AND a.staff_id = b.staff_id "
+        "WHERE tstzrange(a.starts_at, a.ends_at) && tstzrange(b.starts_at, b.ends_at)"
+    )
     assert tenant.sql(overlaps) == [(0,)]
 
 

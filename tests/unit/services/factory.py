@@ -14,7 +14,7 @@ DOCUMENT: dict[str, Any] = {
     "timezone": "America/Argentina/Buenos_Aires",
     "branding": {"primary_color": "#7a1f1f", "accent_color": "#d9a441", "tagline": "Cortes clásicos"},
     "opening_hours": {
-        **{day: WORKDAY for day in ("monday", "tuesday", "wednesday", "thursday", "friday")},
+        **dict.fromkeys(("monday", "tuesday", "wednesday", "thursday", "friday"), WORKDAY),
         "saturday": [{"from": "10:00", "to": "18:00"}],
         "sunday": [],
     },

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from barberpro_booking import business
 
+from barberpro_booking import business
 from tests.unit.services.factory import document
 
 
@@ -53,7 +53,11 @@ def test_every_bad_field_is_listed_with_its_path():
             "opening_hours",
             "friday: 09:00-13:00 and 12:00-20:00 overlap",
         ),
-        ({"staff": [{"id": "juan", "name": "Juan", "services": ["tattoo"]}]}, "staff[0].services[0]", "'tattoo' is not the id of a service; known are barba, corte"),
+        (
+            {"staff": [{"id": "juan", "name": "Juan", "services": ["tattoo"]}]},
+            "staff[0].services[0]",
+            "'tattoo' is not the id of a service; known are barba, corte",
+        ),
         ({"chairs": "3"}, "chairs", "Input should be a valid integer"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from barberpro_service.config import ConfigError, read_database, read_environment
 from barberpro_walkin.application import booking_url
 

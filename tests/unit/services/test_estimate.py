@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from barberpro_walkin import estimate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from barberpro_walkin import estimate
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 HALF = timedelta(minutes=30)

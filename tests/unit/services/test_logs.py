@@ -7,6 +7,7 @@ import logging
 
 import pytest
 import sqlalchemy.exc
+
 from barberpro_service import logs
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI, Request
+
 from barberpro_service import errors, lifecycle
 from barberpro_service.lifecycle import Lifecycle
 from barberpro_service.management import BearerToken, management_app
 from barberpro_service.metrics import Metrics
 from barberpro_service.middleware import MAX_BODY_BYTES, ServiceMiddleware
-from fastapi import APIRouter, FastAPI, Request
 
 
 def client_of(app) -> httpx.AsyncClient:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from barberpro_service import probe
 
 COMMON = Path(__file__).parents[3] / "services" / "common"

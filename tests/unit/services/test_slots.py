@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from barberpro_booking import business, slots
-from barberpro_service import hours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barberpro_booking import business, slots
+from barberpro_service import hours
 from tests.unit.services.factory import document
 
 PALERMO = business.validate(document())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
+
 from barberpro_booking import secrets
 from barberpro_booking.schemas import BookingRequest, Customer
-from pydantic import ValidationError
 
 
 def test_a_sealed_token_comes_back_with_its_key_only():

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime
 
 import httpx
 import pytest
+
 from barberpro_walkin import upstream
 from barberpro_walkin.upstream import BookingClient
-
 from tests.unit.services.factory import document
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)

@@ -6,12 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 
 import pytest
-from barberpro_booking import business
-from barberpro_booking.page import hours_text, open_now
-from barberpro_service import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barberpro_booking import business
+from barberpro_booking.page import hours_text, open_now
+from barberpro_service import web
 from tests.unit.services.factory import document
 
 
