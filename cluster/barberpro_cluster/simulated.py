@@ -51,6 +51,8 @@ def up(layout: SimulatedLayout) -> None:
         binaries.ensure(layout, binaries.SIMULATED)
         definitions = crds.files(layout)
         alive = supervisor_pid(layout)
+        if alive is None:
+            _end_orphans(layout)  # they would hold the kept ports
         port = ports(layout, running=alive is not None)
         changed = _configure(layout, port)
         if alive is not None and changed:
@@ -58,7 +60,6 @@ def up(layout: SimulatedLayout) -> None:
             stop(layout)
             alive = None
         if alive is None:
-            _end_orphans(layout)
             (layout.state / "supervisord.pid").unlink(missing_ok=True)
             _start_supervisor(layout)
         _wait_ready(layout, port["apiserver"])

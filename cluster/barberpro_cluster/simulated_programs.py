@@ -6,6 +6,7 @@ import json
 import random
 import shlex
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,20 @@ def ports(layout: Layout, running: bool) -> dict[str, int]:
     chosen: dict[str, int] = {}
     for name in PORT_NAMES:
         port = kept.get(name)
-        chosen[name] = port if port and _free(port) and port not in chosen.values() else _random_port(chosen)
+        kept_is_good = port and port not in chosen.values() and _soon_free(port)
+        chosen[name] = port if port and kept_is_good else _random_port(chosen)
     write_if_changed(path, json.dumps(chosen, indent=1) + "\n")
     return chosen
+
+
+def _soon_free(port: int) -> bool:
+    """Whether a kept port is free, or gets so: the threads of a process that was killed may end a moment after it."""
+    deadline = time.monotonic() + 2.0
+    while not _free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _free(port: int) -> bool:
