@@ -35,8 +35,9 @@ class Environment(BaseSettings):
     # A migration Job may mount the owner's credentials here; without that folder `database_dir` holds them.
     database_owner_dir: Path = Path("/etc/barberpro/database-owner")
     admin_dir: Path = Path("/etc/barberpro/admin")
-    pool_size: Annotated[int, Field(ge=1, le=100)] = 5
-    pool_overflow: Annotated[int, Field(ge=0, le=100)] = 5
+    # Requests hold a connection for milliseconds; many pods, two revisions during a deployment, share the role's limit.
+    pool_size: Annotated[int, Field(ge=1, le=100)] = 2
+    pool_overflow: Annotated[int, Field(ge=0, le=100)] = 3
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
 

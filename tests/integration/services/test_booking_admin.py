@@ -91,7 +91,7 @@ async def test_metrics_count_what_happened(booking):
         "barberpro_bookings_cancelled_total 1.0",
         'barberpro_http_request_duration_seconds_count{method="POST",route="/api/v1/bookings",status="409"} 1.0',
         'route="/api/v1/bookings/{booking_id}",status="200"} 2.0',
-        'barberpro_database_pool_connections{state="limit"} 10.0',
+        'barberpro_database_pool_connections{state="limit"} 5.0',
         "barberpro_draining 0.0",
     ):
         assert line in text
