@@ -1,4 +1,4 @@
-"""Command line: ``python -m barberpro_cluster up|down|status|images|build|doctor|enter [--profile NAME]``."""
+"""Command line: ``python -m barberpro_cluster up|down|status|images|build|doctor|enter [--profile simulated]``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     layout = Layout.of(Path(__file__).resolve().parents[2])
     try:
+        if arguments.profile == "simulated":
+            return _simulated(arguments.command)
         return _dispatch(layout, arguments.command, arguments.words)
     except ClusterError as problem:
         for line in str(problem).splitlines():
@@ -63,6 +65,14 @@ def _dispatch(layout: Layout, command: str, words: list[str]) -> int:
         return status.report(layout)
     {"up": cluster.up, "down": cluster.down, "images": cluster.publish}[command](layout)
     return 0
+
+
+def _simulated(command: str) -> int:
+    from . import simulated
+
+    if command not in ("up", "down", "status"):
+        raise ClusterError(f"the simulated profile has no command {command}; it has up, down and status")
+    return simulated.main([command])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ class Asset:
 class Tool:
     """One module: its folder's name, the packages to build by program name, and linker values.
 
-    ``{version}`` in ``values`` stands for the version of ``module`` in go.mod.
+    ``{version}`` in ``values`` stands for the version of ``module`` in go.mod. A program of this repository has no
+    ``module``; its ``source`` is its own folder under ``cluster/``, and its key covers every file of it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Tool:
     packages: tuple[tuple[str, str], ...]
     values: tuple[str, ...] = ()
     assets: tuple[Asset, ...] = ()
+    source: str = ""
 
 
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
@@ -95,12 +97,21 @@ TOOLS = (
         values=("github.com/prometheus/common/version.Version={version}",),
         assets=(Asset(_OPERATOR, "example/prometheus-operator-crd", "crds"),),
     ),
+    # Debian's is built without the discovery of Kubernetes' objects, so it cannot take what the operator writes.
+    Tool(
+        "prometheus",
+        "github.com/prometheus/prometheus",
+        (("prometheus", "github.com/prometheus/prometheus/cmd/prometheus"),),
+        # The module's v0.305 is the release 3.5, as its authors number it.
+        values=("github.com/prometheus/common/version.Version=3.5.0",),
+    ),
     Tool(
         "kwok",
         "sigs.k8s.io/kwok",
         (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),),
         values=("sigs.k8s.io/kwok/pkg/consts.Version={version}",),
     ),
+    Tool("policy-agent", "", (("policy-agent", "."),), source="policy_agent"),
 )  # fmt: skip
 
 SIMULATED = ("kubernetes", "etcd", "kwok")
@@ -122,7 +133,7 @@ def version_of(go_mod: str, module: str) -> str:
 
 def flags(item: Tool, go_mod: str) -> list[str]:
     """The flags of `go build`: no paths of this machine, no symbol tables, the version as upstream's builds say it."""
-    version = version_of(go_mod, item.module)
+    version = version_of(go_mod, item.module) if item.module else ""
     values = "".join(f" -X {value.format(version=version)}" for value in item.values)
     return ["-trimpath", "-ldflags", f"-s -w{values}"]
 
@@ -131,14 +142,24 @@ def key_of(item: Tool, folder: Path, go_version: str) -> str:
     """Sixteen hex digits that change with anything that could change the programs."""
     go_mod = (folder / "go.mod").read_text()
     digest = hashlib.sha256()
-    for part in (go_mod, (folder / "go.sum").read_text(), repr(flags(item, go_mod)), repr(item), go_version):
+    recipe = repr((item.packages, flags(item, go_mod), item.assets))
+    parts = [go_mod, (folder / "go.sum").read_text(), recipe, go_version]
+    if item.source:
+        own = sorted(path for path in folder.rglob("*.go") if not path.name.endswith("_test.go"))
+        parts += [f"{path.relative_to(folder)}\n{path.read_text()}" for path in own]
+    for part in parts:
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def folder_of(layout: Layout, item: Tool, go_version: str) -> Path:
     """Where the tool's programs are, or will be."""
-    return layout.cache / "bin" / f"{item.name}-{key_of(item, layout.tools / item.name, go_version)}"
+    return layout.cache / "bin" / f"{item.name}-{key_of(item, source_of(layout, item), go_version)}"
+
+
+def source_of(layout: Layout, item: Tool) -> Path:
+    """The folder with the tool's go.mod."""
+    return layout.checkout / "cluster" / item.source if item.source else layout.tools / item.name
 
 
 def go_version() -> str:
@@ -180,7 +201,7 @@ def link(path: Path, target: Path) -> None:
 
 
 def _build(layout: Layout, item: Tool, folder: Path) -> None:
-    source = layout.tools / item.name
+    source = source_of(layout, item)
     go_mod = (source / "go.mod").read_text()
     # Another checkout may build the same thing at this moment: wait for it and use its result.
     with locked(layout.cache / "locks" / f"{folder.name}.lock"):
@@ -191,8 +212,12 @@ def _build(layout: Layout, item: Tool, folder: Path) -> None:
             shutil.rmtree(old)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         for name, package in item.packages:
-            with step(f"building {name} {version_of(go_mod, item.module)} from source (once; kept in {layout.cache})"):
+            version = version_of(go_mod, item.module) if item.module else "of this checkout"
+            with step(f"building {name} {version} from source (once; kept in {layout.cache})"):
                 run(["go", "build", *flags(item, go_mod), "-o", work / name, package], env=ENVIRONMENT, cwd=source)
+            # Images that hold the program are keyed by what it is, not by where it lies.
+            digest = hashlib.sha256((work / name).read_bytes()).hexdigest()
+            (work / f"{name}.sha256").write_text(digest + "\n")
         for asset in item.assets:
             path = run(["go", "list", "-m", "-f", "{{.Dir}}", asset.module], env=ENVIRONMENT, cwd=source).strip()
             shutil.copytree(Path(path) / asset.source, work / asset.target)

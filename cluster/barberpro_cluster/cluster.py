@@ -14,18 +14,17 @@ from .console import say, step
 from .errors import ClusterError
 from .layout import Layout
 from .network import Link
+from . import simulated
 from .programs import programs
 from .shell import locked
 
-NODE_TOOLS = ("kubernetes", "etcd", "coredns", "metrics-server", "local-path-provisioner", "pebble")
+NODE_TOOLS = ("kubernetes", "etcd", "coredns", "metrics-server", "local-path-provisioner", "pebble", "policy-agent")
 """Tools that a ready node needs; the others are built while it starts."""
 
 
 def check(layout: Layout) -> None:
     """Refuse a machine that cannot run the cluster, before anything is touched."""
-    machine = preflight.probe(layout)
-    warm = (layout.cache / "bin").is_dir() and (layout.cache / "images").is_dir()
-    sentences = preflight.refusals(machine, layout, warm=warm)
+    sentences = preflight.found(layout)
     if sentences:
         raise ClusterError("\n".join(sentences))
 
@@ -65,6 +64,9 @@ def publish(layout: Layout) -> None:
 
 def down(layout: Layout) -> None:
     """Remove everything of this checkout's cluster but the cache of binaries and images."""
+    simulation = simulated.layout_of(layout.checkout)
+    if simulation.state.exists():
+        simulated.down(simulation)
     if not layout.state.exists() and not network.exists(layout) and not cgroups.exists(layout):
         say("There is no embedded cluster of this checkout")
         return

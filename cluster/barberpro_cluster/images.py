@@ -55,7 +55,7 @@ IMAGES = (
     _own("postgresql"),
     _own("envoy", wheels="requirements.txt"),
     _own("envoy-gateway", "envoy-gateway"),
-    _own("prometheus"),
+    _own("prometheus", "prometheus", base=""),
     _own("alertmanager"),
     _own("prometheus-operator", "prometheus-operator", base=""),
     _own("prometheus-config-reloader", "prometheus-config-reloader", base=""),
@@ -66,23 +66,41 @@ PLATFORM = ("pause", "coredns", "metrics_server", "local_path_provisioner")
 
 
 def context_files(layout: Layout, image: Image, programs: dict[str, Path]) -> dict[str, Path]:
-    """Every file of the image's build context: path inside it, and where it is taken from."""
+    """Every file that the Containerfile copies: path inside the context, and where it is taken from."""
     root = layout.checkout / image.context
-    found = {str(path.relative_to(root)): path for path in _sources(root)}
-    found["Containerfile"] = layout.checkout / image.containerfile
+    containerfile = layout.checkout / image.containerfile
+    wanted = [Path(name) for name in copied(containerfile.read_text())]
+    found = {}
+    for path in _sources(root):
+        inside = path.relative_to(root)
+        if any(inside == name or name in inside.parents for name in wanted):
+            found[str(inside)] = path
+    if image.wheels:
+        found["requirements.txt"] = layout.checkout / image.wheels
     found |= {name: programs[name] for name in image.programs}
+    return found | {"Containerfile": containerfile}
+
+
+def copied(containerfile: str) -> list[str]:
+    """The sources of a Containerfile's COPY instructions that come from the context."""
+    found = []
+    for line in containerfile.splitlines():
+        words = line.split()
+        if len(words) >= 3 and words[0] == "COPY" and not words[1].startswith("--from="):
+            found += [word for word in words[1:-1] if not word.startswith("--")]
     return found
 
 
 def key_of(files: dict[str, Path], base_key: str) -> str:
     """Sixteen hex digits that change with anything that could change the image.
 
-    A program of the tools' cache is named by its folder, which carries the hash of its source.
+    A program of the tools' cache has its digest in a file beside it.
     """
     digest = hashlib.sha256(base_key.encode())
     for name, path in sorted(files.items()):
         digest.update(f"{name}\0{os.access(path, os.X_OK)}\0".encode())
-        digest.update(str(path).encode() if _is_cached_program(path) else path.read_bytes())
+        known = path.with_name(f"{path.name}.sha256")
+        digest.update((known if known.exists() else path).read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -156,7 +174,7 @@ def _build(layout: Layout, image: Image, files: dict[str, Path], folder: Path, b
 def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
     """Build, then keep the result as an OCI layout that appears under its final name only when it is complete."""
     reference = f"localhost/barberpro/{folder.name}"
-    options = ["--isolation=chroot", "--layers=false", "--format=oci", "--timestamp=0", "--quiet", _policy(layout)]
+    options = ["--isolation=chroot", "--layers", "--format=oci", "--timestamp=0", "--quiet", _policy(layout)]
     # What this host trusts and where it fetches packages from also holds for commands inside the build.
     for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
         if Path(path).exists():
@@ -169,8 +187,13 @@ def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
     # Level 1: the copies never leave this machine, and a small machine's processor is its scarcest part.
     push = ["push", "--quiet", _policy(layout), "--compression-format=gzip", "--compression-level=1"]
     run([*_buildah(layout), *push, reference, f"oci:{target}:latest"])
-    run([*_buildah(layout), "rmi", "--force", reference])
     target.rename(folder)
+    # The newest build stays in buildah's storage: its layers make the next one faster. Older ones go.
+    pattern = f"reference=localhost/barberpro/{folder.name.rsplit('-', 1)[0]}-*"
+    names = run([*_buildah(layout), "images", "--filter", pattern, "--format", "{{.Name}}"]).split()
+    old = [name for name in names if name.removeprefix("localhost/barberpro/") != folder.name]
+    if old:
+        run([*_buildah(layout), "rmi", "--force", *old])
 
 
 def _buildah(layout: Layout) -> list[str | Path]:
@@ -215,7 +238,3 @@ def _sources(root: Path) -> Iterator[Path]:
         parts = path.relative_to(root).parts
         if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in parts):
             yield path
-
-
-def _is_cached_program(path: Path) -> bool:
-    return path.parent.parent.name == "bin" and "-" in path.parent.name

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import yaml
 
+from .binaries import link as link_to
 from .layout import CLUSTER_DOMAIN, DNS_SERVICE_IP, NODE_NAME, POD_CIDR, Layout, in_node
 from .network import Link
 from .shell import write_if_changed
 
 REGISTRY_PORT = 5000
-CNI_PLUGINS = "/usr/lib/cni"
+CNI_PLUGINS = Path("/usr/lib/cni")
+CNI_USED = ("ptp", "host-local", "loopback")
+POLICY_PLUGIN = "policy-agent"
+POLICY_SOCKET = in_node("run", "policy-agent.sock")
 CONTAINERD_SOCKET = in_node("run", "containerd.sock")
 
 CONTAINERD = """\
@@ -71,7 +75,7 @@ def containerd_config(pause_image: str) -> str:
         state="/run/containerd",
         socket=CONTAINERD_SOCKET,
         pause=pause_image,
-        plugins=CNI_PLUGINS,
+        plugins=in_node("cni-plugins"),
         conf=in_node("config", "cni"),
         certs=in_node("config", "certs.d"),
     )
@@ -92,7 +96,9 @@ def cni_config() -> dict[str, object]:
                     "routes": [{"dst": "0.0.0.0/0"}],
                     "dataDir": in_node("cni"),
                 },
-            }
+            },
+            # Last: a pod starts only when the rules of its NetworkPolicies are in force.
+            {"type": POLICY_PLUGIN, "socket": POLICY_SOCKET},
         ],
     }
 
@@ -163,6 +169,14 @@ def kubelet(link: Link) -> list[str]:
     ]  # fmt: skip
 
 
+def policy_agent() -> list[str]:
+    """The agent that enforces NetworkPolicies: it reads the API and keeps one nftables table of the node."""
+    return [
+        f"--kubeconfig={in_node('kubeconfigs', 'policy-agent')}", f"--pod-cidr={POD_CIDR}",
+        f"--announce-socket={POLICY_SOCKET}", "--healthz-address=127.0.0.1:10260", "--metrics-address=127.0.0.1:10261",
+    ]  # fmt: skip
+
+
 def write_config(layout: Layout, link: Link, pause_image: str) -> None:
     """Write every configuration file of the node, and make the folders that they name."""
     config = layout.state / "config"
@@ -173,5 +187,9 @@ def write_config(layout: Layout, link: Link, pause_image: str) -> None:
     write_if_changed(config / "kubelet.yaml", yaml.safe_dump(kubelet_config(link, layout.cgroup)))
     write_if_changed(config / "kube-proxy.yaml", yaml.safe_dump(kube_proxy_config(link)))
     write_if_changed(config / "resolv.conf", f"nameserver {link.node_ip}\n")
+    plugins = layout.state / "cni-plugins"
+    for name in CNI_USED:
+        link_to(plugins / name, CNI_PLUGINS / name)
+    link_to(plugins / POLICY_PLUGIN, layout.state / "bin" / "policy-agent")
     for folder in ("run", "storage", "containerd", "cni", "var/lib", "var/log"):
         Path(layout.state, folder).mkdir(parents=True, exist_ok=True)

@@ -115,12 +115,17 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
     return found
 
 
+def found(layout: Layout) -> list[str]:
+    """What this machine lacks for the cluster of this checkout."""
+    warm = (layout.cache / "bin").is_dir() and (layout.cache / "images").is_dir()
+    return refusals(probe(layout), layout, warm=warm)
+
+
 def report(layout: Layout) -> int:
     """Print every refusal; exit code 1 when there is one. Nothing is said about a machine that will do."""
     if os.environ.get("BARBERPRO_KUBECONFIG"):
         return 0
-    warm = (layout.cache / "bin").is_dir() and (layout.cache / "images").is_dir()
-    found = refusals(probe(layout), layout, warm=warm)
-    for sentence in found:
+    sentences = found(layout)
+    for sentence in sentences:
         warn(f"cluster: {sentence}")
-    return 1 if found else 0
+    return 1 if sentences else 0

@@ -41,6 +41,7 @@ def programs(layout: Layout, link: Link) -> list[Program]:
             [_bin("kube-proxy"), f"--config={in_node('config', 'kube-proxy.yaml')}"],
             ("config/kube-proxy.yaml", "kubeconfigs/kube-proxy"),
         ),
+        Program("policy-agent", [_bin("policy-agent"), *node.policy_agent()], ("kubeconfigs/policy-agent",)),
         Program("registry", outside.registry_command(), ("config/registry.yaml",)),
         Program("knot", outside.knot_command(), ("config/knot.conf",)),
         Program("pebble", outside.pebble_command(layout, link), ("config/pebble.json", "pki/pebble.crt")),

@@ -1,6 +1,6 @@
 module barberpro.platform/cluster/tools/prometheus
 
-go 1.26.8
+go 1.25.0
 
 tool github.com/prometheus/prometheus/cmd/prometheus
 
