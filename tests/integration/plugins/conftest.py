@@ -145,7 +145,7 @@ class Gateway(threading.Thread):
     """Accepts every route of test tenants, as a gateway controller does; kwok has none."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(daemon=True)
+        super().__init__(daemon=True, name="watch of the gateway")
         self.client = client
         self.stopped = threading.Event()
         self.refuse: set[str] = set()
