@@ -67,24 +67,27 @@ class RenderError(Exception):
     """A template, a context or a rendered object is wrong; the text is the sentence for the user."""
 
 
-class _Environment(jinja2.Environment):
-    """Names are absolute paths; ``{% include %}`` and ``{% import %}`` are relative to the template that holds them."""
-
-    def join_path(self, template: str, parent: str) -> str:
-        """Return the absolute name of ``template`` as seen from ``parent``."""
-        return posixpath.normpath(posixpath.join(posixpath.dirname(parent), template))
-
-
 _LOCK = threading.Lock()
-_ENVIRONMENT: _Environment | None = None
+_ENVIRONMENT: jinja2.Environment | None = None
 
 
 def environment() -> jinja2.Environment:
-    """Return the process's one Jinja2 environment; its cache holds every compiled template by path and modification time."""
+    """Return the process's one Jinja2 environment; its cache holds every compiled template by path and modification time.
+
+    Names are absolute paths; ``{% include %}`` and ``{% import %}`` are relative to the template that holds them.
+    """
     global _ENVIRONMENT
+
+    class Environment(jinja2.Environment):  # here, because the file must load without Jinja2 to say that it is missing
+        """An environment whose includes are relative."""
+
+        def join_path(self, template: str, parent: str) -> str:
+            """Return the absolute name of ``template`` as seen from ``parent``."""
+            return posixpath.normpath(posixpath.join(posixpath.dirname(parent), template))
+
     with _LOCK:
         if _ENVIRONMENT is None:
-            created = _Environment(
+            created = Environment(
                 loader=jinja2.FileSystemLoader("/"),
                 undefined=jinja2.StrictUndefined,
                 trim_blocks=True,
