@@ -247,6 +247,7 @@ def service_get(
     client: Client, namespace: str, service: str, port: int | str, path: str, query: Mapping[str, str] | None = None, scheme: str = "http"
 ) -> Any:
     """Return the JSON that a Service answers to GET ``path`` through the API server's proxy. Raises ApiError and Unreachable."""
-    name = f"{scheme}:{service}:{port}"
+    # The plain name where it will do: a role names what may be proxied exactly as it stands in the path.
+    name = f"{service}:{port}" if scheme == "http" else f"{scheme}:{service}:{port}"
     root = url_path("api", "v1", "namespaces", namespace, "services", name, "proxy", *path.strip("/").split("/"), query=query)
     return client.request("GET", root, target=f"Service {namespace}/{service} port {port}", verb="proxy request", deadline=None)

@@ -69,7 +69,7 @@ def test_the_newest_ready_pod_is_taken(api: StandIn, stand_in_client: Client) ->
 
 
 def test_service_proxy(api: StandIn, stand_in_client: Client) -> None:
-    path = "/api/v1/namespaces/m/services/http:prom:9090/proxy/api/v1/query"
+    path = "/api/v1/namespaces/m/services/prom:9090/proxy/api/v1/query"
     api.answers[f"GET {path}"] = lambda request: {"asked": request.path.partition("?")[2]}
     assert _access.service_get(stand_in_client, "m", "prom", 9090, "/api/v1/query", {"query": "up"}) == {"asked": "query=up"}
 

@@ -13,7 +13,7 @@ from tests.support.api_stand_in import StandIn
 from tests.support.loopback import Reply, Request
 
 Check = Callable[..., str]
-PROXY = "GET /api/v1/namespaces/barberpro-monitoring/services/http:prometheus-operated:9090/proxy/api/v1"
+PROXY = "GET /api/v1/namespaces/barberpro-monitoring/services/prometheus-operated:9090/proxy/api/v1"
 TARGETS = [{"matchers": {"namespace": "tenant-x", "service": "booking-r3"}, "count": 2}]
 
 
