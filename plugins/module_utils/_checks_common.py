@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ class Clients:
         self._make = make
         self._client: Client | None = None
         self._lock = threading.Lock()
+        self._own = threading.local()
         self.kubeconfig = kubeconfig
         self.context = context
 
@@ -70,6 +72,19 @@ class Clients:
             if self._client is None:
                 self._client = self._make()
             return self._client
+
+    def set_end(self, end: float) -> None:
+        """Remember until when (monotonic seconds) the check of this thread may run."""
+        self._own.end = end
+
+    def leave_time(self, seconds: float) -> None:
+        """Raise CheckFailed when fewer than ``seconds`` are left for the check of this thread.
+
+        What a check has to tidy up, it must begin to before its deadline: beyond it nobody waits for it.
+        """
+        left = getattr(self._own, "end", float("inf")) - time.monotonic()
+        if left < seconds:
+            raise CheckFailed("it was not done before its deadline", "see whether what it talks to is slow, then deploy again", final=True)
 
     @property
     def resources(self) -> Resources:

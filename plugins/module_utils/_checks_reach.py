@@ -22,11 +22,13 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
 )
 from ansible_collections.barberpro.platform.plugins.module_utils._client import url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, seconds_since
 from ansible_collections.barberpro.platform.plugins.module_utils._pods import pod_problem
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref
 
 POLL = 0.3  # seconds between two looks at the probe pod
+TIDY_SECONDS = 3.0  # kept of the deadline for the removal of the probe pod
+LEFT_SECONDS = 300.0  # an ended probe pod older than this was left by a run that was killed
 RETRIES = 2  # a network policy that was just written needs a moment on the node
 POLICIES = "compare the tenant's network policies with what is declared: kubectl -n {namespace} get networkpolicies"
 
@@ -50,6 +52,7 @@ def reach(params: Mapping[str, Any], clients: Clients) -> str:
     namespace = params["namespace"]
     pod = probe_pod(params)
     ref = Ref("v1", "Pod", namespace, pod["metadata"]["name"])
+    _sweep(namespace, clients)
     clients.resources.create(pod)
     try:
         log = _result(ref, clients)
@@ -117,7 +120,16 @@ def _result(ref: Ref, clients: Clients) -> str:
         problem = pod_problem(pod, now=clients.client.now())
         if problem is not None and problem.outcome == FAILED:
             raise CheckFailed(problem.reason, "check the probe's image and the room in quota and nodes", final=True)
+        clients.leave_time(TIDY_SECONDS)
         time.sleep(POLL)
+
+
+def _sweep(namespace: str, clients: Clients) -> None:
+    """Remove probe pods that a killed run left behind."""
+    for pod in clients.resources.list("v1", "Pod", namespace, labels=f"{PREFIX}/probe=reach"):
+        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        if ended and seconds_since(pod["metadata"].get("creationTimestamp"), clients.client.now()) > LEFT_SECONDS:
+            _remove(Ref("v1", "Pod", namespace, pod["metadata"]["name"]), clients)
 
 
 def _log(ref: Ref, clients: Clients) -> str:

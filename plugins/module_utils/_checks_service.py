@@ -29,6 +29,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._settings impor
 from ansible_collections.barberpro.platform.plugins.module_utils._web import SITE, Site
 
 LOG = "look at the log of the booking pods"
+TIDY_SECONDS = 2.0  # kept of the deadline for the removal of the test bookings
 REVISION_HEADER = "x-barberpro-revision"
 ADMIN: dict[str, Param] = {
     "port": Param("Management port.", type="int", default=9090),
@@ -105,13 +106,15 @@ class _Booking:
 class _Customer:
     """The customer of the test: one site, one test run."""
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    def __init__(self, params: Mapping[str, Any], clients: Clients) -> None:
+        self.clients = clients
         self.site = Site({**params, "headers": {**params["headers"], "X-Test-Run": params["run_id"]}})
         self.root = self.site.url.path.rstrip("/")
         self.revision: str = params["revision"] or ""
 
     def ask(self, method: str, path: str, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Send a request and return its answer. Raises CheckFailed unless status and revision are as expected."""
+        self.clients.leave_time(TIDY_SECONDS)
         answer = self.site.send(method, f"{self.root}{path}", body, headers)
         shown = f"{method} {path.partition('?')[0]} of {self.site.where}"
         if answer.status != status:
@@ -171,7 +174,7 @@ def booking_flow(params: Mapping[str, Any], clients: Clients) -> str:
     """A customer finds a free slot, books, cannot book it twice, cancels, and all is removed after."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", params["run_id"]):
         raise CheckFailed(f"run_id {params['run_id']!r} is not 1 to 64 letters, digits, dots, dashes or underscores", final=True)
-    customer = _Customer(params)
+    customer = _Customer(params, clients)
     try:
         evidence = _flow(customer, params)
     except CheckFailed as error:

@@ -260,6 +260,7 @@ def _attempts(planned: Planned, clients: Clients, end: float, box: _Box) -> None
     """Run a check until it passes, fails for good, or has been tried for its ``wait`` seconds; leave the result in ``box``."""
     last_try = min(time.monotonic() + planned.wait, end - FIRST_PAUSE)
     pause = FIRST_PAUSE
+    clients.set_end(end)
     while True:
         try:
             box.evidence = planned.run(planned.params, clients)

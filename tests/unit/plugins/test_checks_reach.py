@@ -121,6 +121,25 @@ def test_a_probe_that_cannot_be_removed_is_named(probe: Probe, check: Check) -> 
     assert found.endswith(f"; kubectl -n tenant-x delete pod {name}")
 
 
+def test_a_probe_that_takes_too_long_is_removed_before_the_deadline(probe: Probe, check: Check) -> None:
+    probe.status = {"phase": "Running"}
+    found = check("reach", **ASKED, deadline=4)
+    assert found == "failed: it was not done before its deadline; see whether what it talks to is slow, then deploy again"
+    assert probe.deleted == 1
+
+
+def test_what_a_killed_run_left_is_removed(probe: Probe, check: Check, api: StandIn) -> None:
+    def left(name: str, phase: str, created: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "creationTimestamp": created}, "status": {"phase": phase}}
+
+    old, now = "2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
+    api.items(PODS, left("old", "Failed", old), left("running", "Running", old), left("other", "Succeeded", now))
+    removed: list[str] = []
+    api.answers[f"DELETE {PODS}/old"] = lambda request: removed.append(request.path.rsplit("/", 1)[-1]) or Reply(200, {})
+    assert check("reach", **ASKED).startswith("passed")
+    assert removed == ["old"]
+
+
 def test_nothing_to_try(check: Check) -> None:
     assert check("reach", namespace="x", image="y", labels={}).startswith("failed: nothing to try: both open and closed are empty")
 
