@@ -231,6 +231,7 @@ next_step:
   type: str
 """
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -259,6 +260,10 @@ def main() -> None:
     """Run the gate and translate its outcome into the module's result."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     params = to_plain(module.params)
+    ahead = (params["started"] or 0.0) - time.time()
+    if ahead > 60:
+        hint = "give seconds since the epoch, now().timestamp() (now(utc=true) is read as local time)"
+        module.fail_json(msg=f"stage {params['stage']}: started is {ahead:.0f} s in the future; {hint}")
     try:
         planned = plan_checks(params["checks"], CHECKS, params["deadline"], check_mode=module.check_mode)
     except BadCheck as error:

@@ -215,5 +215,7 @@ def test_the_module_fails_with_the_evidence_of_all_checks() -> None:
     good = modules.call(stage_gate, {"stage": "validation", "budget_seconds": 60, "checks": declared[1:]})
     assert good["stage"]["result"] == "passed"
     assert good["changed"] is False
+    late = modules.call(stage_gate, {"stage": "validation", "budget_seconds": 60, "checks": declared, "started": time.time() + 10800})
+    assert "stage validation: started is 10800 s in the future; give seconds since the epoch, now().timestamp()" in late["msg"]
     bad = modules.call(stage_gate, {"stage": "validation", "budget_seconds": 60, "checks": [{"check": "none"}]})
     assert bad["msg"].startswith("stage validation: check number 1 is 'none'; known are access, booking_flow, capacity, cluster,")
