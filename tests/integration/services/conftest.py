@@ -115,6 +115,7 @@ class Process:
             "BARBERPRO_DATABASE_DIR": str(tenant.app_dir),
             "BARBERPRO_DATABASE_OWNER_DIR": str(tenant.owner_dir),
             "BARBERPRO_ADMIN_DIR": str(tenant.admin_dir),
+            "BARBERPRO_DRAIN_SECONDS": "0",
             **environment,
         }
         self.log = log

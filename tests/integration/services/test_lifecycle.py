@@ -42,6 +42,13 @@ class Customers(threading.Thread):
                         self.ready[instance.url] = False
                 time.sleep(0.1)
 
+    def wait_for(self, answers: int, seconds: float = 60) -> None:
+        """Wait until every instance that is ready has answered so often; machines differ in speed."""
+        deadline = time.monotonic() + seconds
+        while not self.failures and any(self.answered[url] < answers for url, ready in self.ready.items() if ready):
+            assert time.monotonic() < deadline, self.answered
+            time.sleep(0.05)
+
     def run(self) -> None:
         threading.Thread(target=self.watch, daemon=True).start()
         with httpx.Client(timeout=10) as client:
@@ -70,17 +77,17 @@ def test_constant_requests_through_a_rolling_end_all_succeed(tenant, start):
     assert httpx.put(instances[0].management + "/admin/settings", json=document(), headers=ADMIN).status_code == 200
     customers = Customers(instances)
     customers.start()
-    time.sleep(1)
+    customers.wait_for(10)
     started = time.monotonic()
     instances[0].process.send_signal(signal.SIGTERM)
     assert instances[0].process.wait(30) == 0
     took = time.monotonic() - started
-    time.sleep(0.5)
+    customers.wait_for(max(customers.answered.values()) + 10)
     customers.over.set()
     customers.join(15)
     assert customers.failures == []
-    assert all(count > 20 for count in customers.answered.values())
-    assert 1.4 < took < 15
+    assert min(customers.answered.values()) >= 10
+    assert took > 1.4
 
 
 async def test_a_request_in_flight_is_finished_after_sigterm():
