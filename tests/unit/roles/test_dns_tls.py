@@ -70,7 +70,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "vars_files": [str(ROOT / "roles/dns_tls/vars/main.yml")],
         "vars": {
             **yaml.safe_load((ROOT / "roles/dns_tls/defaults/main.yml").read_text()),
-            "dns_tls_names": NAMES, "dns_tls_acme_root_ca_file": str(folder / "roots.pem"), "platform_zone": "barberpro.test", "cases": cases,
+            "dns_tls_certificate_names": NAMES, "dns_tls_acme_root_ca_file": str(folder / "roots.pem"), "platform_zone": "barberpro.test", "cases": cases,
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         },
         "tasks": [{
