@@ -223,7 +223,8 @@ def _guard(planned: Planned, outcome: Outcome, clients: Clients, slots: threadin
     if planned.skip_reason:
         outcome.outcome, outcome.evidence = "skipped", planned.skip_reason
         return
-    if not slots.acquire(timeout=max(0.0, end - time.monotonic())):
+    # A slot that becomes free in the last moment is of no use.
+    if not slots.acquire(timeout=max(0.0, end - time.monotonic() - FIRST_PAUSE)):
         outcome.fail("not begun before the budget of the stage was spent", "run fewer checks or raise the budget")
         return
     try:
