@@ -113,7 +113,7 @@ def test_options_that_sound_secret_have_a_no_log_decision(module: str, monkeypat
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_playbook_is_short_documented_and_runs_by_its_own_name(playbook: str) -> None:
     assert len((ROOT / "playbooks" / f"{playbook}.yml").read_text().splitlines()) <= 60, f"{playbook}: a playbook composes, roles work"
-    spec = yaml_of(f"playbooks/{playbook}.meta.yml")["argument_specs"][playbook]
+    (spec,) = yaml_of(f"playbooks/{playbook}.meta.yml")["argument_specs"].values()
     assert spec["short_description"]
     assert all(option.get("type") and option.get("description") for option in spec.get("options", {}).values()), f"{playbook}: options"
     shim = yaml_of(f"{playbook}.yml")
@@ -122,7 +122,9 @@ def test_playbook_is_short_documented_and_runs_by_its_own_name(playbook: str) ->
 
 @pytest.mark.parametrize("path", PYTHON)
 def test_python_file_is_short(path: str) -> None:
-    assert len((ROOT / path).read_text().splitlines()) <= 300, f"{path}: more than 300 lines; split it by purpose"
+    # Tables of cases may be longer than code.
+    limit = 400 if path.startswith("tests/") else 300
+    assert len((ROOT / path).read_text().splitlines()) <= limit, f"{path}: more than {limit} lines; split it by purpose"
 
 
 def test_python_files_of_the_collection_carry_the_licence() -> None:

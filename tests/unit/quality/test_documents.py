@@ -18,8 +18,8 @@ PLAYBOOKS = sorted(path.stem for path in ROOT.glob("playbooks/*.yml") if not pat
 def test_playbook_has_a_page_that_names_all_its_variables(playbook: str) -> None:
     page = (ROOT / "docs" / "operations" / f"{PAGES.get(playbook, playbook)}.md").read_text()
     assert f"{playbook}.yml" in page
-    options = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.meta.yml").read_text())["argument_specs"][playbook].get("options", {})
-    assert [name for name in options if f"`{name}`" not in page] == []
+    (spec,) = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.meta.yml").read_text())["argument_specs"].values()
+    assert [name for name in spec.get("options", {}) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
