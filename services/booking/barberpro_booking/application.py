@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp
 from barberpro_booking.admin import admin_router
 from barberpro_booking.api import public_router
 from barberpro_booking.metrics import BookingMetrics
+from barberpro_booking.migrations import MIGRATIONS
 from barberpro_booking.page import page_routes
 from barberpro_booking.service import Booking
 from barberpro_service import __version__, errors, runner
@@ -24,9 +24,7 @@ from barberpro_service.lifecycle import Lifecycle
 from barberpro_service.management import BearerToken, management_app
 from barberpro_service.metrics import Metrics
 from barberpro_service.middleware import ServiceMiddleware
-from barberpro_service.migrations import Migrations, check_schema
-
-MIGRATIONS = Migrations(Path(__file__).parent / "migrations", "alembic_version_booking")
+from barberpro_service.migrations import check_schema
 
 
 def utc_now() -> datetime:

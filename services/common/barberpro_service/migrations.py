@@ -13,9 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -44,14 +41,18 @@ class Migrations:
     version_table: str
 
     def head(self) -> str:
-        """The newest revision that this image knows."""
-        head = ScriptDirectory(str(self.folder)).get_current_head()
+        """The newest revision that this image knows: the number that the last file's name begins with."""
+        head = max((path.name[:4] for path in (self.folder / "versions").glob("[0-9][0-9][0-9][0-9]_*.py")), default=None)
         if head is None:
             raise MigrationError(f"{self.folder} holds no migration; the image is broken, build it again")
         return head
 
 
 def _upgrade(connection: Connection, migrations: Migrations) -> None:
+    # Imported here: a service that only serves starts a fifth faster without, which a pod of 0.2 CPU feels.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations.folder).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 
 from barberpro_service.command import main
-from barberpro_walkin.application import MIGRATIONS, serve
+from barberpro_service.config import Environment
+from barberpro_walkin.migrations import MIGRATIONS
+
+
+async def serve(environment: Environment) -> None:
+    """Serve until SIGTERM."""
+    # Imported here: the migrate job does without the web framework and is done sooner.
+    from barberpro_walkin import application
+
+    await application.serve(environment)
+
 
 if __name__ == "__main__":
     sys.exit(main("walkin", MIGRATIONS, serve))

@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
@@ -21,15 +20,14 @@ from barberpro_service.lifecycle import Lifecycle
 from barberpro_service.management import BearerToken, management_app
 from barberpro_service.metrics import Metrics
 from barberpro_service.middleware import ServiceMiddleware
-from barberpro_service.migrations import Migrations, check_schema
+from barberpro_service.migrations import check_schema
 from barberpro_walkin.admin import admin_router
 from barberpro_walkin.api import public_router
 from barberpro_walkin.metrics import WalkinMetrics
+from barberpro_walkin.migrations import MIGRATIONS
 from barberpro_walkin.page import page_routes
 from barberpro_walkin.service import Walkin
 from barberpro_walkin.upstream import TIMEOUT_SECONDS, BookingClient
-
-MIGRATIONS = Migrations(Path(__file__).parent / "migrations", "alembic_version_walkin")
 
 
 def utc_now() -> datetime:

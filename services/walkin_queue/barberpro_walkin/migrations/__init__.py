@@ -1,0 +1,9 @@
+"""The migrations of the tenant's schema that belong to this service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from barberpro_service.migrations import Migrations
+
+MIGRATIONS = Migrations(Path(__file__).parent, "alembic_version_walkin")
