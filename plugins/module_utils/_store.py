@@ -175,6 +175,7 @@ class Store:
 
     def write(self, number: int, objects: Sequence[dict[str, Any]]) -> None:
         """Store a set under a number. Leftovers of a killed run under that number are replaced."""
+        self.drop(number)
         data = gzip.compress(json.dumps(list(objects), sort_keys=True, separators=(",", ":")).encode(), mtime=0)
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         notes = {_HASH: content_hash(objects), _CHUNKS: str(len(chunks)), _COUNT: str(len(objects))}
@@ -184,10 +185,7 @@ class Store:
             try:
                 self.resources.create(secret)
             except ApiError as error:
-                if error.status != 409:
-                    raise self._explained(error, ref) from error
-                self.resources.delete(ref)
-                self.resources.create(secret)
+                raise self._explained(error, ref) from error
 
     def drop(self, number: int) -> None:
         """Delete what is stored of a revision."""

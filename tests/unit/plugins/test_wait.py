@@ -1,0 +1,113 @@
+"""Waiting: what a failure or a time-out brings back. The server is a fake, so that pods can crash at will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady, tail, wait_ready
+
+from tests.support.fake_api import Answer, FakeApi, kubeconfig
+
+BOOKING = Ref("apps/v1", "Deployment", "t", "booking-r1")
+MIGRATE = Ref("batch/v1", "Job", "t", "migrate-r1")
+
+
+def meta(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "namespace": "t", "uid": name, "resourceVersion": "1", **more}
+
+
+def owned(name: str, owner: str, **more: Any) -> dict[str, Any]:
+    return meta(name, ownerReferences=[{"uid": owner}], **more)
+
+
+def event(name: str, reason: str, message: str) -> dict[str, Any]:
+    return {"metadata": meta(name), "reason": reason, "message": message, "involvedObject": {"name": "booking-r1-a-1"}, "lastTimestamp": "2999-01-01T00:00:00Z"}
+
+
+class Cluster:
+    """Answers by the path's last segment."""
+
+    def __init__(self, pod: dict[str, Any] | None = None, job: dict[str, Any] | None = None, log: Answer | None = None) -> None:
+        revision = {"annotations": {"deployment.kubernetes.io/revision": "1"}}
+        self.log = log or (200, {}, b"line one\nTraceback\n\nlast line\n")
+        self.kinds: dict[str, list[dict[str, Any]]] = {
+            "deployments": [{"metadata": meta("booking-r1", generation=1, **revision), "spec": {}, "status": {"observedGeneration": 1}}],
+            "replicasets": [{"metadata": owned("rs", "booking-r1", **revision)}],
+            "jobs": [{"metadata": meta("migrate-r1"), "status": job or {}}],
+            "pods": [{"metadata": owned("booking-r1-a-1", "rs"), "spec": {"containers": [{"name": "main", "image": "i:1"}]}, "status": pod or {}}],
+            "events": [event(f"e{number}", "BackOff", f"try {number}") for number in range(9)],
+        }
+
+    def __call__(self, path: str) -> Answer:
+        if "/log?" in path:
+            return self.log
+        if "watch=true" in path:
+            return (200, {}, b"")
+        plural = path.partition("?")[0].rsplit("/", 1)[-1]
+        return (200, {}, {"items": self.kinds[plural], "metadata": {"resourceVersion": "1"}})
+
+
+def failure(folder: Path, cluster: Cluster, *refs: Ref, timeout: float = 5) -> NotReady:
+    with FakeApi([cluster]) as api:
+        client = Client.from_options({"kubeconfig": kubeconfig(folder, api.url), "request_timeout": 2})
+        with pytest.raises(NotReady) as caught:
+            wait_ready(client, refs, timeout)
+    return caught.value
+
+
+def crashing(restarts: int) -> dict[str, Any]:
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = {"terminated": {"exitCode": 1}}
+    return {"phase": "Running", "containerStatuses": [{"name": "main", "state": state, "lastState": last, "restartCount": restarts}]}
+
+
+def test_a_crash_brings_the_last_words_of_the_container(tmp_path: Path) -> None:
+    error = failure(tmp_path, Cluster(pod=crashing(2)), BOOKING)
+    assert error.message == (
+        "Deployment t/booking-r1 is not ready: pod booking-r1-a-1 container main crashes: exit code 1, restarted 2 times; last log line: last line"
+    )
+    shown = error.details["failures"][0]
+    assert (shown["final"], shown["log"]) == (True, ["line one", "Traceback", "last line"])
+    assert shown["events"] == [f"BackOff: try {number}" for number in range(4, 9)]
+
+
+def test_a_time_out_brings_the_last_state(tmp_path: Path) -> None:
+    error = failure(tmp_path, Cluster(), BOOKING, timeout=0.3)
+    assert error.message == "Deployment t/booking-r1 is not ready after 0 s: 0 of 1 replicas created"
+    assert error.failures[0].final is False
+
+
+def test_final_failures_are_told_first(tmp_path: Path) -> None:
+    job = {"conditions": [{"type": "Failed", "status": "True", "message": "Job has reached the specified backoff limit"}]}
+    cluster = Cluster(job=job)
+    cluster.kinds["pods"] = [{"metadata": owned("migrate-r1-x", "migrate-r1"), "status": {"phase": "Failed"}}]
+    error = failure(tmp_path, cluster, BOOKING, MIGRATE)
+    assert error.message == (
+        "Job t/migrate-r1 is not ready: the job failed: Job has reached the specified backoff limit; last log line: last line (and 1 more objects)"
+    )
+
+
+def test_what_does_not_exist_is_waited_for(tmp_path: Path) -> None:
+    cluster = Cluster()
+    cluster.kinds["jobs"] = []
+    assert "Job t/migrate-r1 is not ready after 0 s: it does not exist (yet)" in failure(tmp_path, cluster, MIGRATE, timeout=0.2).message
+
+
+@pytest.mark.parametrize("log", [(400, {}, {"message": "no"}), (403, {}, {"message": "no"}), (200, {}, b"\n")])
+def test_a_failure_without_a_log_is_still_told(tmp_path: Path, log: Answer) -> None:
+    error = failure(tmp_path, Cluster(pod=crashing(2), log=log), BOOKING)
+    assert error.message.endswith("restarted 2 times")
+    assert error.failures[0].log == ()
+
+
+def test_a_log_that_cannot_be_reached_is_none(tmp_path: Path) -> None:
+    client = Client.from_options({"kubeconfig": kubeconfig(tmp_path, "http://127.0.0.1:9")})
+    assert tail(client, "t", "p") == ()
+
+
+def test_nothing_to_wait_for() -> None:
+    assert wait_ready(None, [Ref("v1", "ConfigMap", "t", "c")], 1) == 0.0  # type: ignore[arg-type]
