@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import string
+from pathlib import Path
 
 from .kubectl import apply, wait_for
 from .layout import CLUSTER_DOMAIN, DNS_SERVICE_IP, STORAGE_CLASS, ZONE, Layout, in_node
@@ -17,8 +18,8 @@ DEPLOYMENTS = (
 )
 
 
-def values(layout: Layout, link: Link, images: dict[str, str]) -> dict[str, str]:
-    """What the placeholders of the manifests stand for."""
+def values(layout: Layout, link: Link, images: dict[str, str], folder: Path | None = None) -> dict[str, str]:
+    """What the placeholders of the manifests stand for; ``folder`` is the checkout with the manifests."""
 
     def encoded(name: str) -> str:
         return base64.b64encode((layout.pki / name).read_bytes()).decode()
@@ -34,26 +35,25 @@ def values(layout: Layout, link: Link, images: dict[str, str]) -> dict[str, str]
         "METRICS_CERTIFICATE": encoded("metrics-server.crt"),
         "METRICS_KEY": encoded("metrics-server.key"),
     }
-    corefile = (layout.checkout / "cluster" / "addons" / "20-coredns.yaml").read_text() + link.node_ip
+    corefile = ((folder or layout.checkout) / "cluster" / "addons" / "20-coredns.yaml").read_text() + link.node_ip
     # A changed Corefile makes new pods, so that a wrong one is seen at once.
     found["DNS_CONFIG"] = hashlib.sha256(corefile.encode()).hexdigest()[:16]
     return found | {f"IMAGE_{name.upper()}": reference for name, reference in images.items()}
 
 
-def render(layout: Layout, link: Link, images: dict[str, str]) -> str:
-    """All manifests as one text; raises KeyError for a placeholder without a value."""
-    folder = layout.checkout / "cluster" / "addons"
-    known = values(layout, link, images)
-    texts = [string.Template(path.read_text()).substitute(known) for path in sorted(folder.glob("*.yaml"))]
-    return "---\n".join(texts)
+def substitute(checkout: Path, known: dict[str, str]) -> str:
+    """All manifests of a checkout as one text; raises KeyError for a placeholder without a value."""
+    paths = sorted((checkout / "cluster" / "addons").glob("*.yaml"))
+    return "---\n".join(string.Template(path.read_text()).substitute(known) for path in paths)
 
 
 def ensure(layout: Layout, link: Link, images: dict[str, str], timeout: float = 180.0) -> None:
     """Apply the add-ons and wait until each answers."""
-    apply(layout, render(layout, link, images))
-    wait_for(layout, "node node-1", ("--for=condition=Ready", "node/node-1"), timeout)
+    apply(layout, substitute(layout.checkout, values(layout, link, images)))
+    waits: list[tuple[str, tuple[str, ...]]] = [("node node-1", ("--for=condition=Ready", "node/node-1"))]
     for namespace, name in DEPLOYMENTS:
         words = ("--for=condition=Available", f"--namespace={namespace}", f"deployment/{name}")
-        wait_for(layout, f"Deployment {namespace}/{name}", words, timeout)
-    words = ("--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io")
-    wait_for(layout, "APIService v1beta1.metrics.k8s.io", words, timeout)
+        waits.append((f"Deployment {namespace}/{name}", words))
+    waits.append(("APIService v1beta1.metrics.k8s.io", ("--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io")))
+    for what, condition in waits:
+        wait_for(layout, what, condition, timeout)

@@ -7,14 +7,28 @@ import time
 from pathlib import Path
 
 from . import (
-    addons, binaries, cgroups, control_plane, facts, images, kubeconfigs, kubectl, network, node, outside, packages,
-    pki, preflight, registry, supervisor,
+    addons,
+    binaries,
+    cgroups,
+    control_plane,
+    facts,
+    images,
+    kubeconfigs,
+    kubectl,
+    network,
+    node,
+    outside,
+    packages,
+    pki,
+    preflight,
+    registry,
+    simulated,
+    supervisor,
 )  # fmt: skip
 from .console import say, step
 from .errors import ClusterError
 from .layout import Layout
 from .network import Link
-from . import simulated
 from .programs import programs
 from .shell import locked
 

@@ -52,9 +52,7 @@ def document(layout: Layout, link: Link, images: dict[str, str], sources: dict[s
         "crds": {
             "gateway_api": [str(definitions / "gatewayapi-crds.yaml")],
             "envoy_gateway": sorted(str(path) for path in (definitions / "generated").glob("*.yaml")),
-            "prometheus_operator": sorted(
-                str(path) for path in (sources["prometheus-operator"] / "crds").glob("*.yaml")
-            ),
+            "prometheus_operator": sorted(str(path) for path in (sources["prometheus-operator"] / "crds").glob("*.yaml")),
         },
         "storage_class": STORAGE_CLASS,
     }

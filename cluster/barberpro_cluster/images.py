@@ -166,8 +166,8 @@ def _build(layout: Layout, image: Image, files: dict[str, Path], folder: Path, b
     with _workspace(layout, files) as work:
         if image.wheels:
             requirements = layout.checkout / image.wheels
-            options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps", "--dest", work / "wheels"]
-            run([sys.executable, "-m", "pip", "download", *options, "--requirement", requirements])
+            options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps"]
+            run([sys.executable, "-m", "pip", "download", *options, "--dest", work / "wheels", "--requirement", requirements])
         _buildah_build(layout, work, base, folder)
 
 
@@ -176,9 +176,8 @@ def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
     reference = f"localhost/barberpro/{folder.name}"
     options = ["--isolation=chroot", "--layers", "--format=oci", "--timestamp=0", "--quiet", _policy(layout)]
     # What this host trusts and where it fetches packages from also holds for commands inside the build.
-    for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
-        if Path(path).exists():
-            options.append(f"--volume={path}:{path}:ro")
+    shared = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+    options += [f"--volume={path}:{path}:ro" for path in shared if Path(path).exists()]
     options += [f"--build-arg=BASE_IMAGE={base}", f"--tag={reference}", f"--file={work / 'Containerfile'}"]
     run([*_buildah(layout), "build", *options, work])
     folder.parent.mkdir(parents=True, exist_ok=True)

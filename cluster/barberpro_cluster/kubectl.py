@@ -7,6 +7,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from .errors import ClusterError
@@ -50,15 +51,13 @@ def wait_for_api(layout: Layout, node_ip: str, timeout: float = 120.0) -> None:
         time.sleep(0.2)
     log = layout.logs / "kube-apiserver.log"
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else "(no log)"
-    raise ClusterError(
-        f"the API server at {node_ip}:6443 is not ready after {timeout:.0f} s ({answer}); the end of {log}:\n{tail}"
-    )
+    raise ClusterError(f"the API server at {node_ip}:6443 is not ready after {timeout:.0f} s ({answer}); the end of {log}:\n{tail}")
 
 
 def wait_for(layout: Layout, what: str, words: tuple[str, ...], timeout: float) -> None:
     """Repeat a `kubectl wait` until it holds; raises ClusterError with the pods' events when it never does."""
     deadline = time.monotonic() + timeout
-    command = [layout.state / "bin" / "kubectl", f"--kubeconfig={layout.kubeconfig}", "wait", "--timeout=5s", *words]
+    command: list[str | Path] = [layout.state / "bin" / "kubectl", f"--kubeconfig={layout.kubeconfig}", "wait", "--timeout=5s", *words]
     while not succeeds(command):
         if time.monotonic() > deadline:
             events = kubectl(layout, "get", "events", "-A", "--sort-by=.lastTimestamp")

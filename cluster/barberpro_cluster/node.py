@@ -103,7 +103,7 @@ def cni_config() -> dict[str, object]:
     }
 
 
-def kubelet_config(link: Link, cgroup: str) -> dict[str, object]:
+def kubelet_config(cgroup: str) -> dict[str, object]:
     """KubeletConfiguration: own cgroup root, certificates of the cluster's authority, no anonymous access."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -184,7 +184,7 @@ def write_config(layout: Layout, link: Link, pause_image: str) -> None:
     write_if_changed(config / "containerd.toml", containerd_config(pause_image))
     write_if_changed(config / "certs.d" / registry / "hosts.toml", HOSTS.format(registry=registry))
     write_if_changed(config / "cni" / "10-barberpro.conflist", json.dumps(cni_config(), indent=1))
-    write_if_changed(config / "kubelet.yaml", yaml.safe_dump(kubelet_config(link, layout.cgroup)))
+    write_if_changed(config / "kubelet.yaml", yaml.safe_dump(kubelet_config(layout.cgroup)))
     write_if_changed(config / "kube-proxy.yaml", yaml.safe_dump(kube_proxy_config(link)))
     write_if_changed(config / "resolv.conf", f"nameserver {link.node_ip}\n")
     plugins = layout.state / "cni-plugins"

@@ -76,10 +76,7 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
     ``warm`` says that the binaries are in the cache already, so that less disk is needed.
     """
     if machine.system != "Linux":
-        return [
-            f"the embedded cluster needs Linux, and this is {machine.system}; "
-            "use a Debian 12 machine, or name an own cluster with BARBERPRO_KUBECONFIG"
-        ]
+        return [f"the embedded cluster needs Linux, and this is {machine.system}; use a Debian 12 machine, or name an own cluster with BARBERPRO_KUBECONFIG"]
     found = []
     if machine.user != 0:
         found.append(
@@ -108,10 +105,7 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
     if absent:
         found.append(f"missing program: {', '.join(absent)}; install it and make sure that PATH finds it")
     if machine.file_system == "overlay":
-        found.append(
-            f"{layout.checkout} lies on an overlay file system, on which containers cannot be stacked; "
-            "put the checkout on a disk or a volume"
-        )
+        found.append(f"{layout.checkout} lies on an overlay file system, on which containers cannot be stacked; put the checkout on a disk or a volume")
     return found
 
 

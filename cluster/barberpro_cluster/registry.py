@@ -25,9 +25,7 @@ def wait(registry: str, log: Path, timeout: float = 30.0) -> None:
         except OSError as problem:
             if time.monotonic() > deadline:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else "(no log)"
-                raise ClusterError(
-                    f"the registry at {registry} does not answer ({problem}); the end of {log}:\n{tail}"
-                ) from problem
+                raise ClusterError(f"the registry at {registry} does not answer ({problem}); the end of {log}:\n{tail}") from problem
             time.sleep(0.2)
 
 

@@ -14,9 +14,7 @@ from .errors import ClusterError
 Argv = Sequence[str | Path]
 
 
-def run(
-    argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: str | None = None
-) -> str:
+def run(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: str | None = None) -> str:
     """Run a program and return its standard output.
 
     Raises ClusterError with the program's last lines when it cannot be started or exits non-zero.

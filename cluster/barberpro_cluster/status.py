@@ -47,9 +47,7 @@ def _pods(layout: Layout) -> list[str]:
             continue
         conditions = {entry["type"]: entry["status"] for entry in state.get("conditions", [])}
         if conditions.get("Ready") != "True":
-            reasons = [
-                entry.get("state", {}).get("waiting", {}).get("reason") for entry in state.get("containerStatuses", [])
-            ]
+            reasons = [entry.get("state", {}).get("waiting", {}).get("reason") for entry in state.get("containerStatuses", [])]
             reason = next((text for text in reasons if text), state.get("phase", "Unknown"))
             found.append(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {reason}")
     return found

@@ -91,9 +91,7 @@ def render(programs: list[Program], state: Path) -> str:
 def init_script(layout: Layout) -> str:
     """What the first process does in its new namespaces before it becomes supervisord."""
     state = layout.state
-    binds = "".join(
-        f"mount --bind {NODE}/sysctl/{name.replace('/', '.')} /proc/sys/{name}\n" for name in KERNEL_TUNABLES
-    )
+    binds = "".join(f"mount --bind {NODE}/sysctl/{name.replace('/', '.')} /proc/sys/{name}\n" for name in KERNEL_TUNABLES)
     # supervisord comes from this interpreter's environment, whatever PATH says.
     program = Path(sys.executable).parent / "supervisord"
     return (
