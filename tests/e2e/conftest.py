@@ -37,9 +37,9 @@ def palermo(palermo_deployed: Run) -> str:
 
 @pytest.fixture(scope="session")
 def fresh_deployed(facts: dict[str, Any]) -> Iterator[Run]:
-    """The run that deployed a tenant that did not exist before, described by variables alone."""
+    """The run that deployed a tenant that did not exist before, described by variables alone; as loud as a run can be."""
     remove(RECOLETA)
-    run = deploy_new(RECOLETA)
+    run = deploy_new(RECOLETA, "--diff", "-vvv")
     assert run.code == 0, run.output
     yield run
     remove(RECOLETA)

@@ -25,25 +25,31 @@ def refused(run: Run, log: AuditLog, *parts: str) -> None:
     assert log.writes_of_the_deployer() == []
 
 
-WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "vertical": ({"vertical": "bakery"}, ("vertical 'bakery' is unknown: choose one of barbershop", "Nothing was changed")),
-    "tier": ({"tier": "huge"}, ("tier 'huge' is unknown: choose one of small, medium, large, enterprise", "Nothing was changed")),
-    "market": ({"market_size": "vast"}, ("market_size 'vast' is unknown: choose one of small, medium, large, metro", "Nothing was changed")),
-    "budget": ({"budget_minutes": -5}, ("budget_minutes '-5' is no budget", "Nothing was changed")),
-    "name": ({"tenant_name": "a" * 64}, ("(64 characters) is no valid name: use at most 40", "Nothing was changed")),
-    "capitals": ({"tenant_name": "Barbershop_X"}, ("tenant_name 'Barbershop_X'", "is no valid name", "Nothing was changed")),
-    "foreign zone": ({"tenant_host": "shop.example.org"}, ("tenant_host 'shop.example.org' is not one label below the zone", "Nothing was changed")),
-    "image key": ({"image_overrides": {"bookings": "x"}}, ("image_overrides names bookings, which the image catalogue does not have", "Nothing was changed")),
+WRONG = {
+    "vertical": ("bakery", "vertical 'bakery' is unknown: choose one of barbershop"),
+    "tier": ("huge", "tier 'huge' is unknown: choose one of small, medium, large, enterprise"),
+    "market_size": ("vast", "market_size 'vast' is unknown: choose one of small, medium, large, metro"),
+    "budget_minutes": (-5, "budget_minutes '-5' is no budget"),
+    "tenant_host": ("shop.example.org", "tenant_host 'shop.example.org' is not one label below the zone"),
+    "image_overrides": ({"bookings": "x"}, "image_overrides names bookings, which the image catalogue does not have"),
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_wrong_input_is_refused_in_one_sentence(facts: dict[str, Any], what: str) -> None:
-    extra, parts = WRONG[what]
+def test_every_wrong_value_has_its_sentence(facts: dict[str, Any]) -> None:
     log = AuditLog()
-    run = deploy_new("barbershop-wrong", extra=extra)
-    refused(run, log, *parts)
+    run = deploy_new("barbershop-wrong", extra={name: value for name, (value, _sentence) in WRONG.items()})
+    refused(run, log, *(sentence for _value, sentence in WRONG.values()), "Nothing was changed")
     assert not cluster.exists("namespace", "tenant-barbershop-wrong")
+
+
+def test_unknown_vertical_is_refused_in_one_sentence(facts: dict[str, Any]) -> None:
+    log = AuditLog()
+    refused(deploy_new("barbershop-wrong", extra={"vertical": "bakery"}), log, WRONG["vertical"][1], "Nothing was changed")
+
+
+def test_name_of_sixty_four_characters_is_refused(facts: dict[str, Any]) -> None:
+    log = AuditLog()
+    refused(deploy_new("a" * 64), log, "(64 characters) is no valid name: use at most 40", "Nothing was changed")
 
 
 def test_no_tenant_named_is_refused(facts: dict[str, Any]) -> None:
@@ -118,9 +124,8 @@ def test_missing_permissions_are_listed(palermo: str, tmp_path: Path) -> None:
         cluster.kubectl("delete", "serviceaccount", "nobody-special", "-n", "barberpro-system")
 
 
-@pytest.mark.parametrize("revision", [99, 0, "two"])
-def test_roll_back_to_a_revision_that_is_not_kept_is_refused(palermo: str, revision: Any) -> None:
+def test_roll_back_to_a_revision_that_is_not_kept_is_refused(palermo: str) -> None:
     log = AuditLog()
-    run = play("rollback_vertical.yml", "--limit", palermo, extra={"to_revision": revision})
-    refused(run, log, str(revision))
+    run = play("rollback_vertical.yml", "--limit", palermo, extra={"to_revision": 99})
+    refused(run, log, "Revision '99' of tenant barbershop-palermo is not kept: choose one of", "Nothing was changed")
     assert cluster.ask(palermo).status == 200

@@ -72,24 +72,13 @@ def test_crash_looping_container_is_given_up_in_seconds(untouched: str) -> None:
     assert run.seconds < 120
 
 
-def test_migration_that_fails_is_given_up_in_seconds(untouched: str) -> None:
-    run = deploy(untouched, extra={"image_overrides": {"booking": cluster.facts()["images"]["prometheus"]}})
-    failed_at(run, "containers", "booking-migrate")
-    assert run.seconds < 120
-
-
 def test_failing_gate_puts_back_even_the_settings(untouched: str) -> None:
     closed = {day: [] for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}
-    run = deploy(untouched, extra={"business": {"name": "Cerrada", "opening_hours": closed}, "quota_overrides": {"pods": "28"}})
+    run = deploy(untouched, "--diff", "-vvv", extra={"business": {"name": "Cerrada", "opening_hours": closed}, "quota_overrides": {"pods": "28"}})
     failed_at(run, "testing", "slot")
 
 
-def test_expired_budget_fails_the_stage(untouched: str) -> None:
-    run = deploy(untouched, extra={"pipeline_stage_budget_seconds": {"containers": 1}, "market_size": "medium"})
-    failed_at(run, "containers", "budget")
-
-
-def test_gate_fails_after_promotion_and_the_route_returns(untouched: str) -> None:
+def test_expired_budget_after_promotion_returns_the_route(untouched: str) -> None:
     # The monitoring stage comes after promotion: nothing but the route switch back keeps the customers on the old revision.
     run = deploy(untouched, extra={"pipeline_stage_budget_seconds": {"monitoring": 0.01}, "quota_overrides": {"pods": "27"}})
     failed_at(run, "monitoring", "budget")

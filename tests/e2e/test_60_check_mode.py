@@ -12,16 +12,6 @@ pytestmark = pytest.mark.cluster
 CHECK = ("--check", "--diff")
 
 
-def test_of_a_deploy_without_changes(palermo: str) -> None:
-    before = cluster.resource_versions(f"tenant-{palermo}")
-    log = AuditLog()
-    run = deploy(palermo, *CHECK)
-    assert run.code == 0, run.output
-    assert "changed=0" in run.output
-    assert log.writes_of_the_deployer() == []
-    assert cluster.resource_versions(f"tenant-{palermo}") == before
-
-
 def test_of_a_deploy_with_changes_shows_them(palermo: str) -> None:
     before = cluster.resource_versions(f"tenant-{palermo}")
     log = AuditLog()
@@ -39,14 +29,6 @@ def test_of_a_tenant_that_does_not_exist_yet(palermo: str) -> None:
     assert run.code == 0, run.output
     assert log.writes_of_the_deployer() == []
     assert not cluster.exists("namespace", "tenant-barbershop-imagined")
-
-
-def test_of_a_wrong_image_fails_as_the_deploy_would(palermo: str) -> None:
-    log = AuditLog()
-    run = deploy(palermo, *CHECK, extra={"image_overrides": {"booking": "localhost/does-not-exist:1"}})
-    assert run.code != 0
-    assert "localhost/does-not-exist:1" in run.words()
-    assert log.writes_of_the_deployer() == []
 
 
 def test_of_a_roll_back(palermo: str) -> None:

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support import cluster
-from tests.support.playbooks import Run, deploy_new, play, remove
+from tests.support.playbooks import RUNS, Run, play
 
 pytestmark = pytest.mark.cluster
 
-TENANT = "barbershop-canary"
+TENANTS = ("barbershop-palermo", "barbershop-recoleta")
 SECRET_KEYS = {"password", "token"}
 
 
 @pytest.fixture(scope="module")
-def canary() -> Iterator[Run]:
-    """A first deploy as loud as it can be: diff, and all that three v's print."""
-    remove(TENANT)
-    run = deploy_new(TENANT, "--diff", "-vvv")
-    assert run.code == 0, run.output
-    yield run
-    remove(TENANT)
-
-
-@pytest.fixture(scope="module")
-def values(canary: Run) -> dict[str, str]:
-    """Every secret value of the tenant and of the platform's database, by where it is kept."""
+def values(palermo_deployed: Run, fresh_deployed: Run) -> dict[str, str]:
+    """Every secret value of the tenants and of the platform's database, by where it is kept."""
     found = {}
-    for namespace in (f"tenant-{TENANT}", "barberpro-data"):
+    for namespace in (*(f"tenant-{tenant}" for tenant in TENANTS), "barberpro-data"):
         for secret in cluster.objects("secrets", "-n", namespace):
             for key, value in (secret.get("data") or {}).items():
                 if key in SECRET_KEYS:
                     found[f"{namespace}/{secret['metadata']['name']}:{key}"] = base64.b64decode(value).decode()
-    assert len(found) >= 4, f"too few secrets to speak of: {sorted(found)}"
+    assert len(found) >= 7, f"too few secrets to speak of: {sorted(found)}"
     return found
 
 
@@ -52,37 +40,30 @@ def test_values_are_long_enough_to_be_secrets(values: dict[str, str]) -> None:
     assert {where: len(value) for where, value in values.items() if len(value) < 20} == {}
 
 
-def test_output_of_a_loud_deploy_shows_none(canary: Run, values: dict[str, str]) -> None:
-    assert shown(canary.output, values) == []
+def test_no_run_of_this_session_printed_or_reported_one(values: dict[str, str]) -> None:
+    play("status.yml", "-vvv")
+    for run in RUNS:
+        assert shown(run.output, values) == []
+        if run.report_path is not None:
+            assert shown(run.report_path.read_text() + run.report_path.with_suffix(".html").read_text(), values) == []
 
 
-def test_output_of_status_and_failure_shows_none(canary: Run, values: dict[str, str]) -> None:
-    assert shown(play("status.yml", "-vvv").output, values) == []
-    failed = deploy_new(TENANT, "--diff", "-vvv", extra={"pipeline_stage_budget_seconds": {"testing": 0.01}, "quota_overrides": {"pods": "21"}})
-    assert failed.code != 0
-    assert shown(failed.output, values) == []
-    assert failed.report_path is not None
-    assert shown(failed.report_path.read_text() + failed.report_path.with_suffix(".html").read_text(), values) == []
+def test_reports_in_the_cluster_show_none(values: dict[str, str]) -> None:
+    assert shown(cluster.kubectl("get", "configmaps", "-n", "barberpro-system", "-o", "json"), values) == []
 
 
-def test_reports_show_none(canary: Run, values: dict[str, str]) -> None:
-    assert canary.report_path is not None
-    assert shown(canary.report_path.read_text() + canary.report_path.with_suffix(".html").read_text(), values) == []
-    kept = cluster.kubectl("get", "configmaps", "-n", "barberpro-system", "-o", "json")
-    assert shown(kept, values) == []
-
-
-def test_release_sets_hold_references_only(canary: Run, values: dict[str, str]) -> None:
-    for secret in cluster.objects("secrets", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={TENANT}"):
+def test_release_sets_hold_references_only(values: dict[str, str]) -> None:
+    for secret in cluster.objects("secrets", "-n", "barberpro-system", "-l", "barberpro.platform/tenant"):
         for value in (secret.get("data") or {}).values():
             raw = base64.b64decode(value)
             text = gzip.decompress(raw).decode() if raw[:2] == b"\x1f\x8b" else raw.decode(errors="replace")
             assert shown(text, values) == [], secret["metadata"]["name"]
 
 
-def test_logs_of_the_pods_show_none(canary: Run, values: dict[str, str]) -> None:
-    for pod in cluster.objects("pods", "-n", f"tenant-{TENANT}"):
-        assert shown(cluster.kubectl("logs", "-n", f"tenant-{TENANT}", pod["metadata"]["name"], "--all-containers"), values) == []
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_logs_of_the_pods_show_none(values: dict[str, str], tenant: str) -> None:
+    for pod in cluster.objects("pods", "-n", f"tenant-{tenant}"):
+        assert shown(cluster.kubectl("logs", "-n", f"tenant-{tenant}", pod["metadata"]["name"], "--all-containers"), values) == []
 
 
 def test_secrets_are_encrypted_in_the_store(values: dict[str, str]) -> None:

@@ -16,6 +16,9 @@ from tests.support.cluster import ROOT
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 REPORTS = ROOT / "reports"
 
+RUNS: list[Run] = []
+"""Every run of this session, so that one test can look for secrets in all that was ever printed or reported."""
+
 
 @dataclass
 class Run:
@@ -71,6 +74,7 @@ def play(
     if tenant and (new := sorted(reports_of(tenant) - before)):
         run.report_path = new[-1]
         run.report = json.loads(run.report_path.read_text())
+    RUNS.append(run)
     return run
 
 
