@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+from pathlib import Path
+
 import pytest
 
 from tests.support import cluster
@@ -17,8 +19,9 @@ SECRET_KEYS = {"password", "token"}
 
 @pytest.fixture(scope="module")
 def values(palermo_deployed: Run, fresh_deployed: Run) -> dict[str, str]:
-    """Every secret value of the tenants and of the platform's database, by where it is kept."""
-    found = {}
+    """Every secret value of the tenants, of the platform's database and of the DNS server, by where it is kept."""
+    key_file = Path(cluster.facts()["dns"]["tsig_secret_file"])
+    found = {str(key_file): key_file.read_text().strip()}
     for namespace in (*(f"tenant-{tenant}" for tenant in TENANTS), "barberpro-data"):
         for secret in cluster.objects("secrets", "-n", namespace):
             for key, value in (secret.get("data") or {}).items():
