@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
 from barberpro_booking.metrics import BookingMetrics
-from barberpro_booking.schemas import BookingRequest, IdempotencyKey, TestRun
+from barberpro_booking.schemas import BookingRequest, Day, IdempotencyKey, TestRun
 from barberpro_booking.service import Booking
 from barberpro_service.config import Environment
 from barberpro_service.errors import Problem
@@ -42,7 +41,7 @@ def public_router(booking: Booking, metrics: BookingMetrics, environment: Enviro
     @router.get("/availability")
     async def availability(
         service: Annotated[str, Query(max_length=40)],
-        day: Annotated[date, Query(alias="date")],
+        day: Annotated[Day, Query(alias="date")],
         staff: Annotated[str | None, Query(max_length=40)] = None,
     ) -> dict[str, Any]:
         business, free = await booking.availability(service, day, staff or None)
@@ -54,7 +53,7 @@ def public_router(booking: Booking, metrics: BookingMetrics, environment: Enviro
         }
 
     @router.get("/busy")
-    async def busy(day: Annotated[date | None, Query(alias="date")] = None) -> dict[str, Any]:
+    async def busy(day: Annotated[Day | None, Query(alias="date")] = None) -> dict[str, Any]:
         # For the walk-in queue. The gateway routes it too: it says no more than availability already does.
         business, wanted, periods = await booking.busy(day)
         return {

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, date
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+
+# What lies outside cannot be meant, and near the ends of the calendar time zones overflow.
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
+Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 
 # Letters of any alphabet, but no control characters: the name is shown to the shop.
 CustomerName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -47,9 +51,8 @@ class BookingRequest(BaseModel):
 
     @field_validator("start")
     @classmethod
-    def _whole_minute(cls, value: AwareDatetime) -> AwareDatetime:
+    def _instant(cls, value: AwareDatetime) -> AwareDatetime:
         """The same instant in any offset is the same request."""
-        try:
-            return value.astimezone(UTC)
-        except OverflowError as error:
-            raise ValueError("la fecha está fuera de rango") from error
+        if not FIRST_DAY.year <= value.year <= LAST_DAY.year:
+            raise ValueError(f"el año tiene que estar entre {FIRST_DAY.year} y {LAST_DAY.year}")
+        return value.astimezone(UTC)

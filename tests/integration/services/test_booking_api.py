@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import timedelta
 
@@ -74,6 +75,8 @@ async def test_anybody_is_whoever_is_free_and_least_booked(booking):
         ({"start": "2027-03-01T09:05:00-03:00"}, "not_a_slot", "cada 15 minutos"),
         ({"start": "2028-03-01T09:00:00-03:00"}, "too_far_ahead", "90 días"),
         ({"start": "mañana"}, "invalid_request", "start:"),
+        ({"start": "0001-01-01T00:00:00Z"}, "invalid_request", "start: el año tiene que estar entre 2000 y 2199"),
+        ({"start": "9999-12-31T23:59:59-03:00"}, "invalid_request", "start: el año tiene que estar entre 2000 y 2199"),
         ({"customer": {"name": "", "phone": "x"}}, "invalid_request", "customer.phone: el teléfono solo puede tener números"),
         ({"extra": 1}, "invalid_request", "extra:"),
     ],
@@ -174,3 +177,32 @@ async def test_the_page_and_its_files(booking):
 async def test_markup_in_the_settings_stays_text(booking):
     await booking.load(name="<script>alert(1)</script>")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in (await booking.http.get("/")).text
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/v1/availability?service=corte&date=9999-12-31", "date: Input should be less than or equal to 2199-12-31"),
+        ("/api/v1/availability?service=corte&date=0001-01-01", "date: Input should be greater than or equal to 2000-01-01"),
+        ("/api/v1/availability?service=corte&date=2027-02-30", "date:"),
+        ("/api/v1/availability?service=tattoo&date=2027-03-01", "El servicio 'tattoo' no existe"),
+        ("/api/v1/availability?service=corte&date=2027-03-01&staff=pedro", "'pedro' no atiende en este local"),
+        ("/api/v1/availability?date=2027-03-01", "service: Field required"),
+        ("/api/v1/busy?date=9999-12-31", "date:"),
+    ],
+)
+async def test_bad_questions_are_refused_with_the_field(booking, path, words):
+    answer = await booking.http.get(path)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
+async def test_half_a_character_is_no_name(booking):
+    """A lone surrogate is valid JSON, but no text that could be stored."""
+    body = b'{"service":"corte","start":"2027-03-01T09:00:00-03:00","customer":{"name":"A\\ud800","phone":"1155551234"}}'
+    headers = {"Idempotency-Key": "some-key-1", "Content-Type": "application/json"}
+    answer = await booking.http.post("/api/v1/bookings", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "customer.name")
+    body = json.dumps(document(name="X")).replace('"X"', '"X\\ud800"').encode()
+    answer = await booking.management.put("/admin/settings", content=body, headers={**ADMIN, "Content-Type": "application/json"})
+    assert (answer.status_code, [item["path"] for item in answer.json()["errors"]]) == (422, ["name"])
