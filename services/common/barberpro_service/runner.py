@@ -51,7 +51,9 @@ def _server(app: ASGIApp, environment: Environment) -> _Server:
             server_header=False,
             # The gateway in front is trusted for nothing: client addresses are neither used nor logged.
             proxy_headers=False,
-            timeout_keep_alive=75,
+            # Longer than the hour for which gateways keep idle connections: if we closed first, a request that is just
+            # being sent on such a connection would fail.
+            timeout_keep_alive=3900,
             timeout_graceful_shutdown=environment.shutdown_seconds,
         )
     )

@@ -19,6 +19,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables in the tenant's schema (the connection's search_path)."""
+    _settings()
+    _bookings()
+    _idempotency_keys()
+
+
+def _settings() -> None:
     op.execute(
         """
         CREATE TABLE business_settings (
@@ -29,6 +35,9 @@ def upgrade() -> None:
         )
         """
     )
+
+
+def _bookings() -> None:
     op.execute('CREATE TYPE staff_range AS RANGE (subtype = text, collation = "C")')
     op.execute(
         """
@@ -58,6 +67,9 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX bookings_by_start ON bookings (starts_at) WHERE status = 'confirmed'")
     op.execute("CREATE INDEX bookings_by_test_run ON bookings (test_run) WHERE test_run IS NOT NULL")
+
+
+def _idempotency_keys() -> None:
     op.execute(
         """
         CREATE TABLE idempotency_keys (
