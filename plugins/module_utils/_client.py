@@ -30,7 +30,7 @@ MERGE = "application/merge-patch+json"
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 IDEMPOTENT = frozenset({"GET", "HEAD", "DELETE", "PUT"})
 # How long a server that never answered may stay silent before we say so, and how long one that did is waited for (it restarts).
-FIRST_CONTACT_SECONDS = 5.0
+FIRST_CONTACT_SECONDS = 15.0
 RIDE_OUT_SECONDS = 60.0
 
 T = TypeVar("T")

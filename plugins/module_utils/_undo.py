@@ -136,7 +136,7 @@ def _rest(run: Run, plan: Plan) -> None:
 
 def _undo_attempt(run: Run, before: set[str]) -> None:
     """Take away what a rollback that did not come up has added; the current revision was serving all the time."""
-    added = [key for key in run.record.objects if key not in before and "HTTPRoute" not in key]
+    added = [key for key in run.record.objects if key not in before]
     run.execute(run.engine.plan([], remove=added))
     run.forget(added)
     run.save()
