@@ -11,13 +11,13 @@ doctor: ## Say what this machine lacks; touches nothing
 	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m barberpro_cluster doctor
 
 cluster: setup ## Start the embedded Kubernetes (PROFILE=simulated: control plane with simulated nodes)
-	@$(CLUSTER) up --profile $(PROFILE)
+	@$(CLUSTER) --profile $(PROFILE) up
 
 cluster-status: setup ## What runs of the embedded Kubernetes
-	@$(CLUSTER) status --profile $(PROFILE)
+	@$(CLUSTER) --profile $(PROFILE) status
 
-down: ## Remove both clusters of this checkout: processes, mounts, network, state; the cache stays
-	@$(CLUSTER) down
+down: ## Remove both clusters of this checkout (PROFILE=simulated: that one alone); the cache stays
+	@$(CLUSTER) --profile $(PROFILE) down
 
 images: setup ## Build the images whose sources changed and push them to the cluster's registry
 	@$(CLUSTER) images

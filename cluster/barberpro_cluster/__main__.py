@@ -1,4 +1,4 @@
-"""Command line: ``python -m barberpro_cluster up|down|status|images|build|doctor|enter [--profile simulated]``."""
+"""Command line: ``python -m barberpro_cluster [--profile simulated] up|down|status|images|build|doctor|enter``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--profile", choices=("embedded", "simulated"), default="embedded")
     parser.add_argument("words", nargs=argparse.REMAINDER, help="the command that `enter` runs")
     arguments = parser.parse_args(argv)
+    if arguments.words and arguments.command != "enter":
+        # Options after the command land here; to ignore them would act on the other cluster.
+        parser.error(f"{arguments.command} takes nothing behind it, but got: {' '.join(arguments.words)}")
     layout = Layout.of(Path(__file__).resolve().parents[2])
     try:
         if arguments.profile == "simulated":
