@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -56,10 +58,16 @@ class Phone:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def tap(self, selector: str) -> None:
-        element = self.one(selector)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
-        self.wait(element.is_displayed)
-        element.click()
+        def once() -> bool:
+            # A list that is drawn again meanwhile is looked up again.
+            with contextlib.suppress(StaleElementReferenceException, ElementNotInteractableException):
+                element = self.one(selector)
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+                element.click()
+                return True
+            return False
+
+        self.wait(once)
 
     def text(self, selector: str) -> str:
         return self.one(selector).text

@@ -4,6 +4,7 @@ import { $, call, row, show } from "./common.js";
 const STORE = "barberpro.clave";
 let token = sessionStorage.getItem(STORE);
 let timer = null;
+let drawn = "";
 const headers = () => ({ Authorization: "Bearer " + token });
 const ACTIONS = { waiting: [["call", "Llamar"], ["serve", "Sentar"]], called: [["serve", "Sentar"], ["leave", "No vino"]], serving: [["finish", "Terminar"]] };
 
@@ -19,6 +20,7 @@ function buttons(ticket) {
     button.addEventListener("click", async () => {
       button.disabled = true;
       const { status, body } = await call("POST", `/tickets/${encodeURIComponent(ticket.id)}/${action}`, headers());
+      button.disabled = false;
       await refresh();
       if (status !== 200) $("panel-text").textContent = body.detail;
     });
@@ -45,7 +47,10 @@ async function refresh() {
   $("panel").hidden = false;
   show("note", body.note);
   $("panel-text").textContent = body.tickets.length ? `${body.waiting} en espera` : "No hay nadie en la fila.";
-  $("tickets").replaceChildren(...body.tickets.map((ticket) => row(ticket, buttons(ticket))));
+  // Only what changed is drawn again: a button must not vanish under a finger.
+  const seen = JSON.stringify(body.tickets);
+  if (seen !== drawn) $("tickets").replaceChildren(...body.tickets.map((ticket) => row(ticket, buttons(ticket))));
+  drawn = seen;
 }
 
 async function enter() {
