@@ -31,8 +31,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 # Policy first, then configuration, then what runs, then what sends traffic to it.
 _WAVES = {
     0: ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass"),
-    1: ("ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
-    2: ("ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "PodDisruptionBudget"),
+    1: ("ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "Role", "ClusterRole"),
+    2: ("RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "PodDisruptionBudget"),
     3: ("Job",),
 }
 _WAVE_OF = {kind: number for number, kinds in _WAVES.items() for kind in kinds}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ TENANT_LABEL = f"{PREFIX}/tenant"
 PHASE_ANNOTATION = f"{PREFIX}/phase"
 PHASES = ("infrastructure", "workloads", "promotion", "monitoring")
 SYSTEM_NAMESPACE = "barberpro-system"
+
+# Who may not escalate may bind a role only once the API server's cache knows it, and that lags behind the role's creation.
+_BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
+_ROLE_CACHE_SECONDS = 15.0
 
 # Kinds of every cluster: (plural, namespaced). Others are discovered, one request a group version.
 _KNOWN: dict[tuple[str, str], tuple[str, bool]] = {
@@ -200,7 +205,14 @@ class Resources:
             "fieldValidation": "Strict",
         }
         path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name, query=query)
-        return self.client.call("PATCH", path, body=obj, content_type=APPLY, target=str(ref), verb="apply")
+        deadline = time.monotonic() + (_ROLE_CACHE_SECONDS if ref.kind in _BINDINGS and not dry_run else 0)
+        while True:
+            try:
+                return self.client.call("PATCH", path, body=obj, content_type=APPLY, target=str(ref), verb="apply")
+            except ApiError as error:
+                if not error.not_found or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.2)
 
     def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create an object. Raises ApiError (409 when it exists)."""
