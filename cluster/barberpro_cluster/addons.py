@@ -47,6 +47,11 @@ def substitute(checkout: Path, known: dict[str, str]) -> str:
     return "---\n".join(string.Template(path.read_text()).substitute(known) for path in paths)
 
 
+def prepare(layout: Layout) -> None:
+    """Apply what the node's own processes need at once: the policy agent waits for its rights, and pods wait for it."""
+    apply(layout, (layout.checkout / "cluster" / "addons" / "10-node.yaml").read_text())
+
+
 def ensure(layout: Layout, link: Link, images: dict[str, str], timeout: float = 180.0) -> None:
     """Apply the add-ons and wait until each answers."""
     apply(layout, substitute(layout.checkout, values(layout, link, images)))

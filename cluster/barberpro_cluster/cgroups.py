@@ -12,10 +12,11 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:
-    """The roots under which a cgroup has a folder: one with version 2, one a controller with version 1."""
+    """The roots under which a cgroup has a folder: one with version 2, one for each controller with version 1."""
     if (root / "cgroup.controllers").exists():
         return [root]
-    return [path for path in sorted(root.iterdir()) if (path / "cgroup.procs").exists() and path.name != "unified"]
+    # Where both versions are mounted, the runtime makes a folder in version 2 (`unified`) as well.
+    return [path for path in sorted(root.iterdir()) if (path / "cgroup.procs").exists()]
 
 
 def ensure(layout: Layout, root: Path = ROOT) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import (
@@ -32,6 +34,7 @@ from .network import Link
 from .programs import programs
 from .shell import locked
 
+REMOVED = "removed"
 NODE_TOOLS = ("kubernetes", "etcd", "coredns", "metrics-server", "local-path-provisioner", "pebble", "policy-agent")
 """Tools that a ready node needs; the others are built while it starts."""
 
@@ -48,11 +51,17 @@ def up(layout: Layout) -> None:
     started = time.monotonic()
     check(layout)
     layout.state.mkdir(mode=0o755, exist_ok=True)
-    with locked(layout.state / "lock"):
+    with locked(_lock(layout)):
+        if (layout.state / REMOVED).exists():
+            shutil.rmtree(layout.state / REMOVED)
         packages.ensure(layout)
-        built = binaries.ensure(layout, NODE_TOOLS)
-        link, changed = _start(layout, built)
-        built = binaries.ensure(layout)
+        # Compiling waits for the processor, and these images for the network: side by side they take less time.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            early = pool.submit(_build_early, layout)
+            built = binaries.ensure(layout, NODE_TOOLS)
+            link, changed = _start(layout, built)
+            built = binaries.ensure(layout)
+            early.result()
         references = _publish(layout, link, built)
         with step("add-ons: DNS, storage, metrics"):
             addons.ensure(layout, link, references)
@@ -67,7 +76,7 @@ def publish(layout: Layout) -> None:
     """Build every image whose sources changed and push it; the facts file names the new digests."""
     if supervisor.init_pid(layout) is None:
         raise ClusterError("the embedded cluster of this checkout is not running; start it with `make cluster`")
-    with locked(layout.state / "lock"):
+    with locked(_lock(layout)):
         built = binaries.ensure(layout)
         link = network.ensure(layout)
         references = _publish(layout, link, built)
@@ -84,13 +93,39 @@ def down(layout: Layout) -> None:
     if not layout.state.exists() and not network.exists(layout) and not cgroups.exists(layout):
         say("There is no embedded cluster of this checkout")
         return
-    with step("stopping the embedded cluster"):
-        supervisor.kill(layout)
-        cgroups.remove(layout)
-        network.remove(layout)
-    with step(f"removing {layout.state}"):
-        shutil.rmtree(layout.state, ignore_errors=False)
+    with locked(_lock(layout)):
+        with step("stopping the embedded cluster"):
+            supervisor.kill(layout)
+            cgroups.remove(layout)
+            network.remove(layout)
+        with step(f"removing {layout.state}"):
+            _remove_state(layout)
     say("The embedded cluster is gone; its binaries and images stay in the cache")
+
+
+def _lock(layout: Layout) -> Path:
+    """Outside the state folder, which `down` removes while it holds the lock."""
+    return layout.cache / "locks" / f"cluster-{layout.ident}.lock"
+
+
+def _remove_state(layout: Layout) -> None:
+    """Remove all state; killed half-way, nothing is left that a new cluster would take for its own.
+
+    Each part is first moved aside at once, the data of etcd before all others.
+    """
+    aside = layout.state / REMOVED
+    aside.mkdir(parents=True, exist_ok=True)
+    parts = sorted((path for path in layout.state.iterdir() if path != aside), key=lambda path: path.name != "etcd")
+    for number, path in enumerate(parts):
+        path.rename(aside / f"{os.getpid()}-{number}")
+    shutil.rmtree(layout.state)
+
+
+def _build_early(layout: Layout) -> None:
+    """Build the images that need no program of the tools."""
+    for image in images.IMAGES:
+        if not image.programs:
+            images.ensure(layout, image, {})
 
 
 def _start(layout: Layout, built: dict[str, Path]) -> tuple[Link, bool]:
@@ -111,6 +146,8 @@ def _start(layout: Layout, built: dict[str, Path]) -> tuple[Link, bool]:
         registry.wait(address, layout.logs / "registry.log")
         registry.push(address, pause.name, folder, digest, key)
         kubectl.wait_for_api(layout, link.node_ip)
+        if changed:
+            addons.prepare(layout)
     return link, changed
 
 

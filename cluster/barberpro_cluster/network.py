@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from .errors import ClusterError
 from .layout import SERVICE_CIDR, Layout
 from .shell import run, succeeds, write_if_changed
 
+NAMES = Path("/run/netns")
 POOL = ipaddress.ip_network("10.200.0.0/16")
 LINKS = 2 ** (30 - POOL.prefixlen)
 SYSCTLS = {
@@ -57,7 +59,7 @@ def choose(seed: str, used: list[str]) -> Link:
 def ensure(layout: Layout) -> Link:
     """Make the namespace and the veth pair when they are not there; returns the addresses."""
     link = _remembered(layout) or _chosen(layout)
-    if not Path("/run/netns", layout.namespace).exists():
+    if not (NAMES / layout.namespace).exists():
         run(["ip", "netns", "add", layout.namespace])
     inside = ["ip", "-n", layout.namespace]
     if not succeeds(["ip", "link", "show", "dev", layout.veth]):
@@ -72,7 +74,7 @@ def ensure(layout: Layout) -> Link:
     # no default route: nothing of this cluster reaches anything but the host.
     run([*inside, "route", "replace", SERVICE_CIDR, "dev", "eth0"])
     script = "; ".join(f"echo {value} > /proc/sys/{name}" for name, value in SYSCTLS.items())
-    run(["nsenter", f"--net=/run/netns/{layout.namespace}", "sh", "-ec", script])
+    run(["nsenter", f"--net={NAMES / layout.namespace}", "sh", "-ec", script])
     return link
 
 
@@ -80,13 +82,16 @@ def remove(layout: Layout) -> None:
     """Remove the interface and the namespace, with everything inside it: rules, tables, the pods' interfaces."""
     if succeeds(["ip", "link", "show", "dev", layout.veth]):
         run(["ip", "link", "delete", layout.veth])
-    if Path("/run/netns", layout.namespace).exists():
+    if (NAMES / layout.namespace).exists():
         run(["ip", "netns", "delete", layout.namespace])
+    # `ip netns add` mounts this folder on itself at its first use on a machine and leaves it.
+    if NAMES.is_dir() and os.path.ismount(NAMES) and not any(NAMES.iterdir()):
+        run(["umount", NAMES])
 
 
 def exists(layout: Layout) -> bool:
     """Whether anything of this checkout's network is there."""
-    return Path("/run/netns", layout.namespace).exists() or Path("/sys/class/net", layout.veth).exists()
+    return (NAMES / layout.namespace).exists() or Path("/sys/class/net", layout.veth).exists()
 
 
 def _remembered(layout: Layout) -> Link | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from .console import step
 from .errors import ClusterError
 
 Argv = Sequence[str | Path]
@@ -64,5 +65,9 @@ def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file; a process that dies lets go of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with step(f"waiting for another command to let go of {path}"):
+                fcntl.flock(stream, fcntl.LOCK_EX)
         yield
