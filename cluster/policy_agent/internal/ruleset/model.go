@@ -7,6 +7,7 @@ package ruleset
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sort"
 )
 
@@ -93,6 +94,13 @@ type Rule struct {
 	Lookup      string
 	Count       bool // keep a packet counter, for people who debug
 	Verdict     Verdict
+}
+
+// equal compares without rendering, which would be most of an update's cost on a large cluster.
+func (r Rule) equal(o Rule) bool {
+	return r.Verdict == o.Verdict && r.Protocol == o.Protocol && r.NamedPort == o.NamedPort && r.Pair == o.Pair &&
+		r.Lookup == o.Lookup && r.LookupField == o.LookupField && r.Established == o.Established && r.Count == o.Count &&
+		slices.Equal(r.Source, o.Source) && slices.Equal(r.Destination, o.Destination) && slices.Equal(r.Ports, o.Ports)
 }
 
 // Chain is a list of rules; Hook is empty for chains that are only jumped to.

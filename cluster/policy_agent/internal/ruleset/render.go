@@ -3,6 +3,7 @@ package ruleset
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -237,17 +238,7 @@ func (s *script) remove(from, to *Ruleset) {
 	}
 }
 
-func sameRules(a, b *Chain) bool {
-	if len(a.Rules) != len(b.Rules) {
-		return false
-	}
-	for i := range a.Rules {
-		if a.Rules[i].String() != b.Rules[i].String() {
-			return false
-		}
-	}
-	return true
-}
+func sameRules(a, b *Chain) bool { return slices.EqualFunc(a.Rules, b.Rules, Rule.equal) }
 
 func without(a, b map[Element]bool) map[Element]bool {
 	left := map[Element]bool{}

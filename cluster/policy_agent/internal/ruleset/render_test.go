@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -58,5 +59,22 @@ func TestAReplacementWorksWithAndWithoutAFormerTable(t *testing.T) {
 	script := Full("t", sample("10.0.0.1"))
 	if !strings.HasPrefix(script, "add table ip t\ndelete table ip t\nadd table ip t\n") {
 		t.Fatalf("the replacement is:\n%s", script)
+	}
+}
+
+// TestEveryFieldOfARuleCounts guards the comparison of rules against a field that somebody adds and forgets there.
+func TestEveryFieldOfARuleCounts(t *testing.T) {
+	match := []AddressMatch{{Set: "s"}}
+	variants := []Rule{{}, {Established: true}, {Source: match}, {Destination: match}, {Pair: "p"}, {Protocol: "tcp"},
+		{Ports: []PortRange{{1, 2}}}, {NamedPort: "n"}, {LookupField: "saddr"}, {Lookup: "l"}, {Count: true}, {Verdict: Drop}}
+	if fields := reflect.TypeOf(Rule{}).NumField(); len(variants) != fields+1 {
+		t.Fatalf("a rule has %d fields; give each a variant here", fields)
+	}
+	for i, a := range variants {
+		for j, b := range variants {
+			if a.equal(b) != (i == j) {
+				t.Errorf("%+v and %+v: equal is %v", a, b, a.equal(b))
+			}
+		}
 	}
 }
