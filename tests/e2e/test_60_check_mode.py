@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import cluster
 from tests.support.audit import AuditLog
-from tests.support.playbooks import deploy, deploy_new, play
+from tests.support.playbooks import deploy, deploy_new, oldest_core, play
 
 pytestmark = pytest.mark.cluster
 CHECK = ("--check", "--diff")
@@ -20,6 +20,14 @@ def test_of_a_deploy_with_changes_shows_them(palermo: str) -> None:
     assert "-    pods: '30'" in run.output
     assert "+    pods: '22'" in run.output
     assert log.writes_of_the_deployer() == []
+    assert cluster.resource_versions(f"tenant-{palermo}") == before
+
+
+def test_of_the_oldest_ansible_core_agrees(palermo: str) -> None:
+    before = cluster.resource_versions(f"tenant-{palermo}")
+    run = deploy(palermo, *CHECK, program=str(cluster.ROOT / ".venv-2.18" / "bin" / "ansible-playbook"), **oldest_core())
+    assert run.code == 0, run.output
+    assert "changed=0" in run.output
     assert cluster.resource_versions(f"tenant-{palermo}") == before
 
 

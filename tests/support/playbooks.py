@@ -39,10 +39,18 @@ class Run:
         return " ".join(self.output.split())
 
 
-def command_of(playbook: str, arguments: tuple[str, ...], extra: dict[str, Any] | None, inventory: str) -> list[str]:
+def command_of(
+    playbook: str, arguments: tuple[str, ...], extra: dict[str, Any] | None, inventory: str, program: str = str(PLAYBOOK),
+) -> list[str]:
     """Return the command line of a playbook; `extra` are extra variables as JSON."""
-    command = [str(PLAYBOOK), "-i", inventory, playbook, *arguments]
+    command = [program, "-i", inventory, playbook, *arguments]
     return command if not extra else [*command, "-e", json.dumps(extra)]
+
+
+def oldest_core() -> dict[str, str]:
+    """Return the environment variables with which the programs of .venv-2.18 run: the oldest ansible-core that is supported."""
+    folder = ROOT / ".venv-2.18"
+    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
 
 
 def environment_of(**changes: str) -> dict[str, str]:
@@ -57,7 +65,7 @@ def reports_of(tenant: str) -> set[Path]:
 
 def play(
     playbook: str, *arguments: str, tenant: str = "", extra: dict[str, Any] | None = None,
-    inventory: str = "inventories/embedded", timeout: float = 420.0, **environment: str,
+    inventory: str = "inventories/embedded", timeout: float = 600.0, program: str = str(PLAYBOOK), **environment: str,
 ) -> Run:
     """Run a playbook to its end. With `tenant`, the report that this run wrote is read.
 
@@ -66,7 +74,7 @@ def play(
     before = reports_of(tenant) if tenant else set()
     started = time.monotonic()
     done = subprocess.run(
-        command_of(playbook, arguments, extra, inventory), cwd=ROOT, env=environment_of(**environment), stdin=subprocess.DEVNULL,
+        command_of(playbook, arguments, extra, inventory, program), cwd=ROOT, env=environment_of(**environment), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout,
     )
     run = Run(done.returncode, done.stdout, time.monotonic() - started)
