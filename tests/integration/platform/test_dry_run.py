@@ -101,9 +101,9 @@ def test_unreachable_cluster_is_one_sentence(facts: dict[str, Any], tmp_path: Pa
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         "{apiVersion: v1, kind: Config, current-context: x, clusters: [{name: x, cluster: {server: 'https://127.0.0.1:9'}}],"
-        " users: [{name: x, user: {}}], contexts: [{name: x, context: {cluster: x, user: x}}]}"
+        " users: [{name: x, user: {token: x}}], contexts: [{name: x, context: {cluster: x, user: x}}]}"
     )
     run = dry_run(facts, "localhost,", {**ENVOY, "platform_kubeconfig": str(kubeconfig)})
     assert run.code != 0
     assert f"The cluster cannot be reached as an administrator with kubeconfig '{kubeconfig}'" in run.words()
-    assert "connection refused" in run.words()
+    assert "The connection to the server 127.0.0.1:9 was refused" in run.words()
