@@ -17,7 +17,8 @@ cluster-status: setup ## What runs of the embedded Kubernetes
 	@$(CLUSTER) --profile $(PROFILE) status
 
 down: ## Remove both clusters of this checkout (PROFILE=simulated: that one alone); the cache stays
-	@$(CLUSTER) --profile $(PROFILE) down
+	@if [ -e .embedded ] && [ ! -x $(CLUSTER_PYTHON) ]; then $(MAKE) setup; fi
+	@if [ -x $(CLUSTER_PYTHON) ]; then $(CLUSTER) --profile $(PROFILE) down; else echo "There is no cluster of this checkout"; fi
 
 images: setup ## Build the images whose sources changed and push them to the cluster's registry
 	@$(CLUSTER) images

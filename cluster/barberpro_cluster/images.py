@@ -21,6 +21,8 @@ from .layout import Layout
 from .shell import locked, run, write_if_changed
 
 BASE = "base"
+KEPT = 4
+"""Layouts of one image that stay in the cache: several checkouts share it."""
 
 
 @dataclass(frozen=True)
@@ -187,12 +189,21 @@ def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
     push = ["push", "--quiet", _policy(layout), "--compression-format=gzip", "--compression-level=1"]
     run([*_buildah(layout), *push, reference, f"oci:{target}:latest"])
     target.rename(folder)
+    _forget_older(folder)
     # The newest build stays in buildah's storage: its layers make the next one faster. Older ones go.
     pattern = f"reference=localhost/barberpro/{folder.name.rsplit('-', 1)[0]}-*"
     names = run([*_buildah(layout), "images", "--filter", pattern, "--format", "{{.Name}}"]).split()
     old = [name for name in names if name.removeprefix("localhost/barberpro/") != folder.name]
     if old:
         run([*_buildah(layout), "rmi", "--force", *old])
+
+
+def _forget_older(folder: Path) -> None:
+    """Keep the newest layouts of an image: each is a copy of what some registry has, or is built again in a minute."""
+    name = folder.name.rsplit("-", 1)[0]
+    layouts = [path for path in folder.parent.glob(f"{name}-*") if path.name.rsplit("-", 1)[0] == name]
+    for old in sorted(layouts, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        shutil.rmtree(old)
 
 
 def _buildah(layout: Layout) -> list[str | Path]:

@@ -114,3 +114,15 @@ def test_every_image_has_its_containerfile_and_copies_only_what_there_is():
         assert "ARG BASE_IMAGE=" in text, image.name
         present = {name for name in images.copied(text) if (layout.checkout / image.context / name).exists()}
         assert set(images.copied(text)) - present <= {*image.programs, "wheels/"}, image.name
+
+
+def test_the_newest_layouts_of_an_image_stay_and_other_images_are_not_touched(tmp_path):
+    for number in range(images.KEPT + 2):
+        (tmp_path / f"shop-{number}").mkdir()
+        os.utime(tmp_path / f"shop-{number}", (number, number))
+    (tmp_path / "shop-window-1").mkdir()
+
+    images._forget_older(tmp_path / f"shop-{images.KEPT + 1}")
+
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [*(f"shop-{number}" for number in range(2, images.KEPT + 2)), "shop-window-1"]
