@@ -136,10 +136,10 @@ def _length(data: bytes) -> int:
 
 def _parse(data: bytes) -> Request:
     """Return an HTTP request's parts."""
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, _blank, body = data.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     method, path, _version = lines[0].split(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    headers = {name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in lines[1:])}
     return Request(method, path, headers, yaml.safe_load(body) if body else None)
 
 

@@ -96,12 +96,12 @@ async def test_a_write_needs_an_idempotency_key(booking):
 
 
 async def test_a_repeated_request_gets_the_same_answer(booking, tenant):
-    first, second = [await booking.book(key="same-key-1") for _ in range(2)]
+    first, second = [await booking.book(key="same-key-1") for _turn in range(2)]
     assert first.content == second.content
     assert (first.status_code, second.status_code) == (201, 201)
     assert second.headers["idempotent-replayed"] == "true"
     assert tenant.sql("SELECT count(*) FROM bookings") == [(1,)]
-    refused, refused_again = [await booking.book(key="same-key-2") for _ in range(2)]
+    refused, refused_again = [await booking.book(key="same-key-2") for _turn in range(2)]
     assert (refused.status_code, refused.content) == (409, refused_again.content)
     reused = await booking.book("2027-03-01T10:00:00-03:00", key="same-key-1")
     assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")

@@ -31,12 +31,12 @@ async def test_rivals_that_overlap_in_part_do_not_deadlock(booking, tenant):
 
 
 async def test_anybody_is_shared_out_until_nobody_is_free(booking):
-    answers = await asyncio.gather(*(booking.book(staff=None) for _ in range(10)))
+    answers = await asyncio.gather(*(booking.book(staff=None) for _turn in range(10)))
     assert sorted(answer.status_code for answer in answers) == [201, 201] + [409] * 8
 
 
 async def test_one_request_sent_many_times_books_once(booking, tenant):
-    answers = await asyncio.gather(*(booking.book(key="the-same-key") for _ in range(12)))
+    answers = await asyncio.gather(*(booking.book(key="the-same-key") for _turn in range(12)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1

@@ -180,7 +180,7 @@ async def test_a_rotated_password_is_used_without_a_restart(booking, tenant):
 
 
 async def test_a_full_pool_refuses_instead_of_hanging(booking, tenant):
-    held = [await booking.built.booking.engine.connect() for _ in range(5)]
+    held = [await booking.built.booking.engine.connect() for _turn in range(5)]
     booking.built.booking.engine.pool._timeout = 0.2
     answer = await booking.http.get("/api/v1/business")
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")

@@ -43,7 +43,7 @@ async def test_again_changes_nothing(bare_tenant):
 
 async def test_two_at_once_do_not_race(bare_tenant):
     settings = read_database(bare_tenant.owner_dir)
-    results = await asyncio.gather(*(migrate(settings, BOOKING) for _ in range(3)))
+    results = await asyncio.gather(*(migrate(settings, BOOKING) for _turn in range(3)))
     assert sorted(results, key=str) == [(BOOKING.head(), BOOKING.head())] * 2 + [(None, BOOKING.head())]
 
 

@@ -70,7 +70,7 @@ async def test_a_customer_takes_a_number_and_sees_the_wait(walkin):
         "id": first.json()["id"], "number": 1, "status": "waiting", "service": "corte", "service_name": "Corte", "position": 1,
         "estimated_wait_minutes": 0, "estimated_start": "2027-03-01T10:00-03:00", "estimate_excludes_bookings": False, "note": None,
     }
-    waits = [(await take(walkin)).json()["estimated_wait_minutes"] for _ in range(3)]
+    waits = [(await take(walkin)).json()["estimated_wait_minutes"] for _turn in range(3)]
     assert waits == [0, 30, 30]
     assert (await walkin.http.get(f"{API}/tickets/{first.json()['id']}")).json() == first.json()
     assert (await walkin.http.get(f"{API}/version")).json() == {"tenant": "palermo", "revision": "r3", "service": "walkin_queue"}
@@ -95,7 +95,7 @@ async def test_from_waiting_to_finished(walkin):
 
 
 async def test_who_sits_in_a_chair_is_waited_for(walkin):
-    tickets = [(await take(walkin)).json() for _ in range(3)]
+    tickets = [(await take(walkin)).json() for _turn in range(3)]
     for ticket in tickets[:2]:
         await act(walkin, ticket, "call")
         await act(walkin, ticket, "serve")
@@ -126,7 +126,7 @@ async def test_the_public_queue_has_no_names_and_no_ids(walkin):
 
 
 async def test_numbers_are_unique_and_start_again_each_day(walkin, tenant):
-    answers = await asyncio.gather(*(take(walkin, **{"X-Test-Run": "run"}) for _ in range(20)))
+    answers = await asyncio.gather(*(take(walkin, **{"X-Test-Run": "run"}) for _turn in range(20)))
     assert sorted(answer.json()["number"] for answer in answers) == list(range(1, 21))
     walkin.clock["now"] = OPEN + timedelta(days=1)
     assert (await take(walkin)).json()["number"] == 1
@@ -137,7 +137,7 @@ async def test_numbers_are_unique_and_start_again_each_day(walkin, tenant):
 
 
 async def test_a_repeated_request_gets_the_same_number(walkin):
-    answers = await asyncio.gather(*(take(walkin, **{"Idempotency-Key": "the-same-key"}) for _ in range(5)))
+    answers = await asyncio.gather(*(take(walkin, **{"Idempotency-Key": "the-same-key"}) for _turn in range(5)))
     assert {answer.json()["id"] for answer in answers} == {answers[0].json()["id"]}
     again = await take(walkin, **{"Idempotency-Key": "the-same-key"})
     assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")

@@ -106,7 +106,8 @@ def service(api: StandIn) -> Service:
 
 @pytest.fixture
 def converge(api: StandIn, service: Service) -> Callable[..., dict[str, Any]]:
-    def call(wanted: dict[str, Any] = WANTED, check: bool = False, **options: Any) -> dict[str, Any]:
+    def call(wanted: dict[str, Any] | None = None, check: bool = False, **options: Any) -> dict[str, Any]:
+        wanted = WANTED if wanted is None else wanted
         asked = {"kubeconfig": api.kubeconfig, "namespace": "ns", "selector": "app=booking", "settings": wanted, "wait_timeout": 0, **options}
         return modules.call(settings, asked, check=check, diff=True)
 

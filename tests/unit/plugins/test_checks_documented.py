@@ -14,7 +14,8 @@ from tests.support import checks_page
 PARAGRAPHS = {
     found[1]: text
     for text in yaml.safe_load(stage_gate.DOCUMENTATION)["options"]["checks"]["description"]
-    if (found := re.match(r"C\((\w+)\): ", text))
+    for found in [re.match(r"C\((\w+)\): ", text)]
+    if found
 }
 
 

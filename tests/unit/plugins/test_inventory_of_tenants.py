@@ -77,7 +77,7 @@ def test_the_plugin_fills_the_inventory(tmp_path: Path) -> None:
     with FakeApi([(200, {}, page)]) as api:
         kubeconfig(tmp_path, api.url)
         plugin = Plugin(kubeconfig="kubeconfig", cache=True)
-        for _ in range(2):
+        for _turn in range(2):
             data = InventoryData()
             plugin.parse(data, DataLoader(), str(tmp_path / "live.tenants.yml"))
             host = data.get_host("palermo")

@@ -211,5 +211,5 @@ def test_plain_data_comes_out_of_everything() -> None:
     date = _render.yaml.safe_load("2026-01-02")
     found = to_plain({Text("a"): (Text("b"), Number(3), 1.5, True, None, b"x"), 7: {"s": {"y", "x"}}, "d": date, "p": Path("/x")})
     assert found == {"a": ["b", 3, 1.5, True, None, "x"], "7": {"s": ["x", "y"]}, "d": "2026-01-02", "p": "/x"}
-    assert type(found["a"][0]) is str
-    assert type(found["a"][1]) is int
+    assert isinstance(found["a"][0], str)
+    assert isinstance(found["a"][1], int)

@@ -40,7 +40,7 @@ def names_after(folder: Path, answers: list[Any], until: Callable[[set[str]], bo
                 if until(found):
                     break
                 watch.wait(0.2)
-        return found, [path for _, path in api.seen]
+        return found, [path for _method, path in api.seen]
 
 
 def idle(path: str) -> Answer:
@@ -65,7 +65,7 @@ def test_a_watch_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gone", [events(("ERROR", {"code": 410, "message": "too old"})), (410, {}, {"message": "too old"}), (429, {}, {})])
 def test_a_forgotten_place_is_listed_anew(tmp_path: Path, gone: Answer) -> None:
-    found, _ = names_after(tmp_path, [page(1, "a"), gone, page(9, "c"), idle], lambda names: names == {"c"})
+    found, _paths = names_after(tmp_path, [page(1, "a"), gone, page(9, "c"), idle], lambda names: names == {"c"})
     assert found == {"c"}
 
 
@@ -75,5 +75,5 @@ def test_a_refusal_ends_the_watch(tmp_path: Path) -> None:
 
 
 def test_nothing_is_watched_when_the_list_is_enough(tmp_path: Path) -> None:
-    _, paths = names_after(tmp_path, [page(1, "a"), idle], lambda names: names == {"a"})
+    _found, paths = names_after(tmp_path, [page(1, "a"), idle], lambda names: names == {"a"})
     assert len(paths) == 1

@@ -44,9 +44,8 @@ def test_database_errors_are_described_without_their_message():
 
 
 def test_other_errors_keep_their_reason_and_stack():
-    try:
+    with pytest.raises(ValueError, match="chairs") as raised:
         raise ValueError("chairs are missing")
-    except ValueError as error:
-        described = logs.describe(error)
+    described = logs.describe(raised.value)
     assert described["reason"] == "chairs are missing"
     assert "test_logs.py" in described["frames"][-1]

@@ -58,7 +58,7 @@ def test_no_answer_is_closed(capsys):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         waiting = []
-        for _ in range(4):
+        for _turn in range(4):
             client = socket.socket()
             client.setblocking(False)
             client.connect_ex(address)

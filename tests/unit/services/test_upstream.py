@@ -46,7 +46,7 @@ def client_of(booking: Booking) -> tuple[BookingClient, list[int]]:
 
 
 async def test_answers_are_reused_while_fresh(booking):
-    client, _ = client_of(booking)
+    client, _requests = client_of(booking)
     seen = await client.now(NOW)
     assert seen.business.chairs == 2
     assert seen.business.periods(date(2027, 3, 1))[0][0] == datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -59,7 +59,7 @@ async def test_answers_are_reused_while_fresh(booking):
 
 
 async def test_a_new_day_is_asked_for_at_once(booking):
-    client, _ = client_of(booking)
+    client, _requests = client_of(booking)
     await client.now(NOW)
     await client.now(NOW.replace(day=2))
     assert booking.asked[-1] == "/api/v1/busy?date=2027-03-02"
@@ -85,7 +85,7 @@ async def test_when_booking_goes_away_the_business_stays_and_the_bookings_do_not
 
 async def test_a_booking_that_was_never_reached(booking):
     booking.up = False
-    client, _ = client_of(booking)
+    client, _requests = client_of(booking)
     seen = await client.now(NOW)
     assert (seen.business, seen.busy) == (None, None)
 
