@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -85,8 +86,17 @@ def test_deployer_is_no_administrator(facts: dict[str, Any]) -> None:
         return cluster.kubectl("auth", "can-i", verb, kind, *where, "--as", "barberpro-deployer", check=False).strip()
 
     assert may("*", "*") == "no"
-    assert may("get", "secrets", "-n", "kube-system") == "no"
     assert may("create", "clusterrolebindings") == "no"
+    assert may("delete", "nodes") == "no"
+
+
+def test_deployer_writes_only_where_tenants_are(facts: dict[str, Any]) -> None:
+    done = subprocess.run(
+        [facts["kubectl"], "--kubeconfig", facts["kubeconfig"], "create", "configmap", "intruder", "-n", "kube-system", "--as", "barberpro-deployer"],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode != 0
+    assert "the deployer writes only in namespaces of tenants and of the platform, and kube-system is neither" in done.stderr
 
 
 def test_status_shows_all_tenants_at_a_glance(palermo: str, recoleta: str) -> None:
@@ -94,8 +104,10 @@ def test_status_shows_all_tenants_at_a_glance(palermo: str, recoleta: str) -> No
     assert run.code == 0, run.output
     assert "changed=0" in run.output
     for tenant in (palermo, recoleta):
-        line = next(line for line in run.output.splitlines() if tenant in line)
-        assert cluster.ask(tenant).headers["x-barberpro-revision"] in line, line
+        columns = next(line.split()[1:] for line in run.output.splitlines() if line.strip().startswith(f"- {tenant} "))
+        serving = cluster.ask(tenant).headers["x-barberpro-revision"].removeprefix("r")
+        assert columns[:6] == [tenant, "barbershop", "small", serving, "healthy", "0"], run.output
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", columns[6]), run.output
 
 
 def test_live_tenants_are_an_inventory(palermo: str, recoleta: str) -> None:
