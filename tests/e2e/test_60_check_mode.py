@@ -43,7 +43,7 @@ def test_of_a_roll_back(palermo: str) -> None:
     serving = cluster.ask(palermo).headers["x-barberpro-revision"]
     before = cluster.resource_versions(f"tenant-{palermo}")
     log = AuditLog()
-    run = play("rollback_vertical.yml", "--limit", palermo, *CHECK, extra={"to_revision": 1})
+    run = play("rollback_vertical.yml", "--limit", palermo, *CHECK)
     assert run.code == 0, run.output
     assert log.writes_of_the_deployer() == []
     assert cluster.resource_versions(f"tenant-{palermo}") == before
