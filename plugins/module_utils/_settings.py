@@ -24,12 +24,13 @@ class SettingsError(PlatformError):
 
 @dataclass
 class Converged:
-    """What became of the settings; ``fields`` are the paths that differed."""
+    """What became of the settings; ``fields`` are the paths that differed, ``unknown`` is why ``before`` could not be read in check mode."""
 
     pod: str
     before: dict[str, Any]
     after: dict[str, Any]
     fields: list[str] = field(default_factory=list)
+    unknown: str = ""
 
     @property
     def changed(self) -> bool:
@@ -80,8 +81,17 @@ def converge(
     wait_timeout: float,
     check_mode: bool = False,
 ) -> Converged:
-    """Write ``wanted`` when the service has something else, and read it back. Raises AccessError and SettingsError."""
-    pod, send, before = _first_read(client, namespace, selector, port, token_secret, wait_timeout)
+    """Write ``wanted`` when the service has something else, and read it back. Raises AccessError and SettingsError.
+
+    In check mode nobody brings pods up, so nothing is waited for; without a pod to ask, everything counts as a difference and the outcome
+    says so in ``unknown``.
+    """
+    try:
+        pod, send, before = _first_read(client, namespace, selector, port, token_secret, 0 if check_mode else wait_timeout)
+    except AccessError as error:
+        if not check_mode:
+            raise
+        return Converged(f"{namespace} (no pod)", {}, dict(wanted), differences(wanted, {}), unknown=str(error))
     fields = differences(wanted, before)
     if not fields:
         return Converged(pod, before, before)

@@ -114,7 +114,9 @@ def converge_settings(client: Client, options: dict[str, Any], check_mode: bool)
         check_mode=check_mode,
     )
     header = f"settings of {outcome.pod}"
+    warnings = [f"What the service has now is not known, so all settings count as new: {outcome.unknown}"] if outcome.unknown else []
     return {
+        "warnings": warnings,
         "changed": outcome.changed,
         "before": outcome.before,
         "after": outcome.after,

@@ -30,7 +30,8 @@ def palermo_deployed(facts: dict[str, Any]) -> Run:
 
 @pytest.fixture
 def palermo(palermo_deployed: Run) -> str:
-    """Name of the demo tenant, which serves when the test begins."""
+    """Name of the demo tenant, which serves when the test begins, and nothing of an earlier test is left."""
+    cluster.settle(f"tenant-{PALERMO}")
     assert cluster.ask(PALERMO).status == 200
     return PALERMO
 
@@ -47,7 +48,8 @@ def fresh_deployed(facts: dict[str, Any]) -> Iterator[Run]:
 
 @pytest.fixture
 def recoleta(fresh_deployed: Run) -> str:
-    """Name of the second tenant, which serves when the test begins."""
+    """Name of the second tenant, which serves when the test begins, and nothing of an earlier test is left."""
+    cluster.settle(f"tenant-{RECOLETA}")
     assert cluster.ask(RECOLETA).status == 200
     return RECOLETA
 

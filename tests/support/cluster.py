@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,14 @@ def resource_versions(namespace: str) -> dict[str, str]:
     }
     found[f"Namespace/{namespace}"] = objects("namespace", namespace)[0]["metadata"]["resourceVersion"]
     return found
+
+
+def settle(namespace: str, timeout: float = 90.0) -> None:
+    """Wait until no pod of a namespace is on its way out: a run that has ended leaves old pods that still drain."""
+    deadline = time.monotonic() + timeout
+    while leaving := [pod["metadata"]["name"] for pod in objects("pods", "-n", namespace) if pod["metadata"].get("deletionTimestamp")]:
+        assert time.monotonic() < deadline, f"still terminating after {timeout:g} s: {leaving}"
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)

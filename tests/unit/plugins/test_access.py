@@ -155,6 +155,16 @@ def test_a_service_that_does_not_work(api: StandIn, service: Service, converge: 
     assert "Secret ns/none does not exist; the infrastructure stage makes it" in converge(token_secret="none")["msg"]
 
 
+def test_a_dry_run_without_a_pod_says_that_the_settings_are_not_known(api: StandIn, converge: Callable[..., dict[str, Any]]) -> None:
+    api.items(PODS)
+    found = converge(check=True, wait_timeout=60)
+    assert found["changed"]
+    assert found["before"] == {}
+    assert found["fields"] == ["name", "staff", "chairs", "open"]
+    assert found["warnings"][0].startswith("What the service has now is not known, so all settings count as new: no ready pod with app=booking")
+    assert "no ready pod with app=booking in namespace ns" in converge()["msg"]
+
+
 def test_a_pod_that_comes_late_is_waited_for(api: StandIn, service: Service, converge: Callable[..., dict[str, Any]]) -> None:
     calls = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,9 +51,10 @@ def test_promtool_accepts_the_rules(rules: Path) -> None:
     assert "SUCCESS: 5 rules found" in promtool("check", "rules", "--lint-fatal", rules.name, folder=rules.parent)
 
 
-def test_monitor_follows_the_revision_that_customers_meet(objects: dict[str, dict[str, Any]]) -> None:
+def test_monitor_follows_every_revision_so_that_a_deploy_leaves_it_as_it_is(objects: dict[str, dict[str, Any]]) -> None:
     spec = objects["ServiceMonitor"]["spec"]
-    assert spec["selector"] == {"matchLabels": {"barberpro.platform/revision": "r3"}}
+    assert spec["selector"] == {"matchExpressions": [{"key": "barberpro.platform/revision", "operator": "Exists"}]}
+    assert "r3" not in json.dumps(objects["ServiceMonitor"])
     assert [(item["port"], item["path"]) for item in spec["endpoints"]] == [("management", "/metrics")]
 
 
