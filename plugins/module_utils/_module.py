@@ -28,6 +28,9 @@ class AnsibleModuleLike(Protocol):
     check_mode: bool
     _diff: bool
 
+    def warn(self, warning: str) -> None:
+        """Show a warning."""
+
     def exit_json(self, **result: Any) -> None:
         """End the module well."""
 
@@ -47,7 +50,7 @@ def check_name(name: str) -> None:
 def run(module: AnsibleModuleLike, action: Callable[[Client, dict[str, Any], bool], dict[str, Any]]) -> None:
     """Call ``action(client, options, check_mode)`` and end the module with its result, or with the sentence of its error.
 
-    ``diff`` is left out of the result unless it was asked for, and ``changed`` is always there.
+    ``diff`` is left out of the result unless it was asked for, ``warnings`` are shown, and ``changed`` is always there.
     """
     try:
         if module.params.get("name") is not None:
@@ -61,6 +64,8 @@ def run(module: AnsibleModuleLike, action: Callable[[Client, dict[str, Any], boo
         # ImportError is no PlatformError: a missing package is shown by Ansible with the interpreter that lacks it.
         module.fail_json(msg=error.message, **error.details)
         return
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**{"changed": False, **result})

@@ -24,7 +24,8 @@ STATES = ("planned", "staged", "promoted", "monitored", "finished", "reverted", 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Take the release to the asked state and return the module's result. Raises PlatformError, NotReady among them."""
     run = Run(client, options, check_mode)
-    _STEPS[str(options["state"])](run)
+    with run.transaction.step(str(options["state"])):
+        _STEPS[str(options["state"])](run)
     result = run.result()
     if options["state"] == "planned":
         # A plan is there to be read, in the report too, whether or not the screen shows diffs.
@@ -80,8 +81,8 @@ def monitored(run: Run) -> None:
 
 
 def finished(run: Run) -> None:
-    """Delete what the current revision does not own, and the oldest revisions."""
-    objects = run.asked()
+    """Delete what the current revision does not own, and the oldest revisions. Without objects, the promoted set is the stored one."""
+    objects = run.asked() if run.options.get("objects") else run.promoted_set()
     if run.number != run.record.current and not run.dry:
         raise PlatformError(f"revision r{run.number} of tenant {run.tenant} is not promoted; call state promoted with the same objects first")
     run.delete_leftovers(objects)

@@ -15,6 +15,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, phase_of
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Store, content_hash, numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
 
 # Between the gateway's word that it took the new route and the end of the pods it sent traffic to before.
@@ -31,7 +32,8 @@ class Run:
         self.tenant = str(options["name"])
         self.namespace = str(options.get("namespace") or f"tenant-{self.tenant}")
         self.dry = check_mode or options["state"] == "planned"
-        self.store = Store(self.resources, self.tenant)
+        self.transaction = Transaction(self.resources, self.tenant, options.get("run"), self.dry)
+        self.store = Store(self.resources, self.tenant, self.transaction.touch)
         self.record = self.store.load()
         self.kept = self.store.kept()
         self.deadline = time.monotonic() + float(options["wait_timeout"])
@@ -56,6 +58,13 @@ class Run:
         self.hash = content_hash(objects)
         self.number = self.number_of(self.hash)
         return numbered(objects, self.number)
+
+    def promoted_set(self) -> list[dict[str, Any]]:
+        """Return the stored set of the current revision. Raises PlatformError when there is none."""
+        if self.record.current is None:
+            raise PlatformError(f"tenant {self.tenant} has no promoted revision, so there is none to finish; deploy it")
+        self.number = self.record.current
+        return numbered(self.store.read(self.number), self.number)
 
     def number_of(self, content: str) -> int:
         """Return the revision number of a content: the current's or the pending's when it is the same, else the next unused one."""
@@ -91,6 +100,7 @@ class Run:
         self.note(plan)
         if self.dry or not plan.effective():
             return
+        self.transaction.touch()
         self.engine.announce(plan)
         self.save()
         try:

@@ -13,6 +13,8 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._access import AccessError, Answer, Send, admin_sender
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 PATH = "/admin/settings"
 PAUSE = 0.5  # seconds between two tries to reach a service that is not ready yet
@@ -80,6 +82,7 @@ def converge(
     wanted: Mapping[str, Any],
     wait_timeout: float,
     check_mode: bool = False,
+    run: Mapping[str, Any] | None = None,
 ) -> Converged:
     """Write ``wanted`` when the service has something else, and read it back. Raises AccessError and SettingsError.
 
@@ -97,6 +100,15 @@ def converge(
         return Converged(pod, before, before)
     if check_mode:
         return Converged(pod, before, {**before, **wanted}, fields)
+    transaction = Transaction(Resources(client), str((run or {}).get("tenant") or ""), run)
+    with transaction.step("settings", undo=lambda: {"before": before}):
+        transaction.touch()
+        after = _write(send, pod, wanted)
+    return Converged(pod, before, after, fields)
+
+
+def _write(send: Send, pod: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the settings and return them as read back."""
     answer = send("PUT", PATH, dict(wanted))
     if answer.status == 422:
         raise SettingsError(f"settings of {pod} are refused: {_problems(answer)}; correct them in the inventory")
@@ -105,7 +117,7 @@ def converge(
     left = differences(wanted, after)
     if left:
         raise SettingsError(f"settings of {pod}: {', '.join(left)} read back different from what was written; look at the service's log")
-    return Converged(pod, before, after, fields)
+    return after
 
 
 def _first_read(

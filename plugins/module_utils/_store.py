@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -81,9 +81,11 @@ class Kept:
 class Store:
     """The revisions and the record of one tenant."""
 
-    def __init__(self, resources: Resources, tenant: str) -> None:
+    def __init__(self, resources: Resources, tenant: str, before_write: Callable[[], None] = lambda: None) -> None:
+        """``before_write`` is called before each write, so that a run can record what it means to do."""
         self.resources = resources
         self.tenant = tenant
+        self.before_write = before_write
 
     def _ref(self, suffix: str) -> Ref:
         return Ref("v1", "Secret", SYSTEM_NAMESPACE, f"release-{self.tenant}-{suffix}")
@@ -117,6 +119,7 @@ class Store:
             return False
         if record.stored is None and not record.objects and record.highest == 0:
             return False
+        self.before_write()
         ref = self._ref("record")
         secret = self._secret(ref, RECORD_TYPE, {}, {}, {"record": content})
         try:
@@ -138,6 +141,7 @@ class Store:
 
     def forget(self) -> bool:
         """Delete the record. Returns whether there was one."""
+        self.before_write()
         return self.resources.delete(self._ref("record"))
 
     def kept(self) -> dict[int, Kept]:
@@ -189,6 +193,7 @@ class Store:
 
     def drop(self, number: int) -> None:
         """Delete what is stored of a revision."""
+        self.before_write()
         selector = f"{TENANT_LABEL}={self.tenant},{PREFIX}/revision=r{number}"
         for secret in self.resources.list("v1", "Secret", SYSTEM_NAMESPACE, labels=selector):
             self.resources.delete(Ref.of(secret))

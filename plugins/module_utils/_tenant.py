@@ -18,6 +18,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._errors import 
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Ref, Resources, phase_of
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Record, Store, numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
 
 GENERATED_BYTES = 32
@@ -27,13 +28,15 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     """Bring a tenant to the asked state and return the module's result. Raises PlatformError."""
     tenant = str(options["name"])
     resources = Resources(client)
-    store = Store(resources, tenant)
+    transaction = Transaction(resources, tenant, options.get("run"), check_mode)
+    store = Store(resources, tenant, transaction.touch)
     record = store.load()
     engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")))
     deadline = time.monotonic() + float(options["wait_timeout"])
     if options["state"] == "absent":
         return _absent(store, record, engine, str(options.get("confirm") or ""), deadline, check_mode)
-    return _present(store, record, engine, options, deadline, check_mode)
+    with transaction.step("infrastructure"):
+        return _present(store, record, engine, options, deadline, check_mode)
 
 
 def _result(namespace: str, changes: list[Change], *, created: bool, wrote: bool = False) -> dict[str, Any]:
@@ -60,6 +63,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     created = live is None
     plan = _plan_of_new(engine, objects, namespace) if created else engine.plan(objects)
     if not check_mode and plan.effective():
+        store.before_write()
         engine.announce(plan)
         store.save(record)
         try:
@@ -70,7 +74,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
         store.save(record)
     credentials = checked(
         resources.client.map(
-            lambda item: _credential(resources, tenant, namespace.name, item, absent=created and check_mode, dry_run=check_mode),
+            lambda item: _credential(store, namespace.name, item, absent=created and check_mode, dry_run=check_mode),
             list(options.get("credentials") or []),
         )
     )
@@ -96,8 +100,9 @@ def _plan_of_new(engine: Engine, objects: list[dict[str, Any]], namespace: Ref) 
     return plan
 
 
-def _credential(resources: Resources, tenant: str, namespace: str, asked: Mapping[str, Any], *, absent: bool, dry_run: bool) -> Change:
+def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absent: bool, dry_run: bool) -> Change:
     """Create or complete one Secret. Values once generated are kept; keys that nobody asks for are left alone."""
+    resources, tenant = store.resources, store.tenant
     ref = Ref("v1", "Secret", namespace, str(asked["name"]))
     live = None if absent else resources.get(ref)
     labels = ((live or {}).get("metadata") or {}).get("labels") or {}
@@ -120,6 +125,8 @@ def _credential(resources: Resources, tenant: str, namespace: str, asked: Mappin
         "type": "Opaque",
         "data": {**present, **changed},
     }
+    if not dry_run:
+        store.before_write()
     if live is None:
         if not absent:
             resources.create(after, dry_run=dry_run)

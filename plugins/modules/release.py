@@ -26,7 +26,7 @@ options:
   objects:
     description:
       - The whole rendered set, all phases, as returned by P(barberpro.platform.render#filter). The token C(@revision@) stands for the revision.
-      - Needed for all states but V(reverted) and V(rolled_back).
+      - Needed for all states but V(reverted) and V(rolled_back); V(finished) takes the stored set of the promoted revision without.
     type: list
     elements: dict
     default: []
@@ -66,6 +66,9 @@ options:
     description: Seconds to wait for workloads or the gateway. What cannot become ready any more fails at once.
     type: float
     default: 600.0
+  run:
+    description: The run that this is a step of, see M(barberpro.platform.transaction). Without it no lease is taken and no journal kept.
+    type: dict
 extends_documentation_fragment:
   - barberpro.platform.cluster
   - barberpro.platform.cluster.attributes
@@ -227,6 +230,7 @@ def main() -> None:
             "keep": {"type": "int", "default": 10},
             "force_conflicts": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 600.0},
+            "run": {"type": "dict"},
         },
         supports_check_mode=True,
     )

@@ -51,6 +51,9 @@ options:
     description: For how many seconds to wait for a ready pod and for a service that is not yet able to answer.
     type: int
     default: 60
+  run:
+    description: The run that this is a step of, see M(barberpro.platform.transaction). Without it no lease is taken and no journal kept.
+    type: dict
 seealso:
   - module: barberpro.platform.stage_gate
 """
@@ -112,6 +115,7 @@ def converge_settings(client: Client, options: dict[str, Any], check_mode: bool)
         wanted=params["settings"],
         wait_timeout=params["wait_timeout"],
         check_mode=check_mode,
+        run=params["run"],
     )
     header = f"settings of {outcome.pod}"
     warnings = [f"What the service has now is not known, so all settings count as new: {outcome.unknown}"] if outcome.unknown else []
@@ -137,6 +141,7 @@ def main() -> None:
             "token_secret": {"type": "str", "default": "booking-admin", "no_log": False},
             "settings": {"type": "dict", "required": True},
             "wait_timeout": {"type": "int", "default": 60},
+            "run": {"type": "dict"},
         },
         supports_check_mode=True,
     )

@@ -68,6 +68,9 @@ options:
     description: Seconds to wait for the namespace and its quotas, or for the removal.
     type: float
     default: 120.0
+  run:
+    description: The run that this is a step of, see M(barberpro.platform.transaction). Without it no lease is taken and no journal kept.
+    type: dict
 extends_documentation_fragment:
   - barberpro.platform.cluster
   - barberpro.platform.cluster.attributes
@@ -153,6 +156,7 @@ def main() -> None:
             "confirm": {"type": "str"},
             "force_conflicts": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 120.0},
+            "run": {"type": "dict"},
         },
         supports_check_mode=True,
     )

@@ -27,10 +27,12 @@ class _Ended(Exception):
 
 
 def call(module: ModuleType, options: dict[str, Any], *, check: bool = False, diff: bool = False) -> dict[str, Any]:
-    """Return the module's result; ``failed`` is in it when the module failed."""
+    """Return the module's result; ``failed`` is in it when the module failed, ``warnings`` when it warned."""
+    warnings: list[str] = []
 
     def exit_json(_self: AnsibleModule, **result: Any) -> None:
-        raise _Ended(result)
+        assert "warnings" not in result, "exit_json takes no warnings; ansible-core calls that deprecated"
+        raise _Ended({**result, "warnings": warnings} if warnings else result)
 
     def fail_json(_self: AnsibleModule, msg: str, **result: Any) -> None:
         raise _Ended({"failed": True, "msg": msg, **result})
@@ -38,6 +40,7 @@ def call(module: ModuleType, options: dict[str, Any], *, check: bool = False, di
     arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
     with (
         patch_module_args(arguments),
+        mock.patch.object(AnsibleModule, "warn", lambda _self, warning: warnings.append(warning)),
         mock.patch.object(AnsibleModule, "exit_json", exit_json),
         mock.patch.object(AnsibleModule, "fail_json", fail_json),
     ):

@@ -200,7 +200,7 @@ def shops(simulated_kubeconfig: str, kubectl: Kubectl, gateway: Gateway, unique:
     yield make
     for shop in made:
         kubectl("delete", "namespace", shop.namespace, "--ignore-not-found", "--wait=false")
-        kubectl("delete", "secrets", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={shop.name}")
+        kubectl("delete", "secrets,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={shop.name}")
 
 
 @pytest.fixture

@@ -1,0 +1,183 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run at a time on one tenant: a Lease that says who, and that ends by itself when its holder dies.
+
+All times are the API server's, so that a runner whose clock is wrong neither loses its lease nor takes a living one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
+
+# Longer than any single task of a deploy that is not ours (they cannot renew), short enough to wait for after a runner died.
+LEASE_SECONDS = 120
+RENEW_SECONDS = 20.0
+_RUN = f"{PREFIX}/run"
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+class Held(PlatformError):
+    """Another run that may be alive works on the tenant."""
+
+
+def process_started(pid: int) -> int | None:
+    """Return when a process of this machine started, in clock ticks since boot; None when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    # The name, in parentheses, may hold anything; the start is the 22nd field of proc(5), the 20th after the name.
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def boot() -> str:
+    """Return the identity of this boot of this machine, "" when the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def is_dead(run: Mapping[str, Any], host: str) -> bool:
+    """Return whether a run is known to have ended: it was a process of this machine that is not there any more.
+
+    ``run`` has ``host``, ``boot``, ``pid`` and ``pid_started``. Of another machine (or container) nothing is known, so the answer is False.
+    """
+    if run.get("host") != host or not run.get("boot") or run["boot"] != boot():
+        return False
+    return process_started(int(run["pid"])) != run.get("pid_started")
+
+
+def shown(run: Mapping[str, Any]) -> str:
+    """Return a run as a person reads it."""
+    return f"{run.get('user', 'unknown')}@{run.get('host', 'unknown')} ({run.get('operation', 'run')} since {run.get('began', 'an unknown time')})"
+
+
+class Lease:
+    """The lease of one tenant, asked for by one run (see the filter P(barberpro.platform.run_identity#filter))."""
+
+    def __init__(self, resources: Resources, tenant: str, run: Mapping[str, Any]) -> None:
+        self.resources = resources
+        self.tenant = tenant
+        self.run = dict(run)
+        self.ref = Ref("coordination.k8s.io/v1", "Lease", SYSTEM_NAMESPACE, f"tenant-{tenant}")
+        self._lost: PlatformError | None = None
+
+    def holder(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """Return the Lease (None when there is none) and the run that holds it now ({} when nobody does, or nobody who lives)."""
+        lease = self.resources.get(self.ref)
+        if lease is None:
+            return None, {}
+        spec = lease.get("spec") or {}
+        if not spec.get("holderIdentity"):
+            return lease, {}
+        try:
+            run: dict[str, Any] = json.loads(((lease["metadata"].get("annotations") or {}).get(_RUN)) or "{}")
+        except ValueError:
+            run = {}
+        run = {"id": spec["holderIdentity"], **run}
+        if run["id"] == self.run["id"]:
+            return lease, run
+        if self._seconds_left(spec) <= 0 or is_dead(run, str(self.run.get("host"))):
+            return lease, {}
+        return lease, {**run, "seconds_left": round(self._seconds_left(spec))}
+
+    def check(self) -> None:
+        """Raise Held when another run holds the lease; nothing is written."""
+        _lease, run = self.holder()
+        if run and run["id"] != self.run["id"]:
+            raise self._held(run)
+
+    def acquire(self) -> None:
+        """Take the lease, or renew it when it is ours. Raises Held."""
+        while True:
+            lease, run = self.holder()
+            if run and run["id"] != self.run["id"]:
+                raise self._held(run)
+            try:
+                self._write(lease, self.run["id"])
+            except ApiError as error:
+                if error.status == 409:  # somebody was faster: look again who
+                    continue
+                if error.not_found:
+                    raise PlatformError(f"namespace {SYSTEM_NAMESPACE} does not exist: the platform is not installed; run deploy_platform.yml") from error
+                raise
+            return
+
+    def release(self) -> None:
+        """Let the lease go when it is ours."""
+        lease, run = self.holder()
+        if lease is not None and run.get("id") == self.run["id"]:
+            self._write(lease, None)
+
+    def guard(self) -> None:
+        """Raise what the renewal has met: after that, nothing may be written any more."""
+        if self._lost is not None:
+            raise self._lost
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew the lease in the background while the body works."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(RENEW_SECONDS):
+                try:
+                    self.acquire()
+                except Held as error:
+                    self._lost = error
+                    return
+                except PlatformError:
+                    continue  # an API server that is away for a moment; if it stays away, the writes fail with their own sentence
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _held(self, run: Mapping[str, Any]) -> Held:
+        return Held(
+            f"tenant {self.tenant} is being changed by {shown(run)}; nothing was changed by this run. Wait for its end; if its machine is gone, "
+            f"its lease ({self.ref}) ends by itself in at most {run.get('seconds_left', LEASE_SECONDS)} s"
+        )
+
+    def _seconds_left(self, spec: Mapping[str, Any]) -> float:
+        renewed = datetime.strptime(str(spec.get("renewTime")), _TIME).replace(tzinfo=UTC).timestamp()
+        return renewed + float(spec.get("leaseDurationSeconds") or LEASE_SECONDS) - self.resources.client.now()
+
+    def _write(self, lease: Mapping[str, Any] | None, holder: str | None) -> None:
+        now = datetime.fromtimestamp(self.resources.client.now(), UTC).strftime(_TIME)
+        before = (lease or {}).get("spec") or {}
+        ours = holder is not None and before.get("holderIdentity") == holder
+        spec = {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "acquireTime": before.get("acquireTime") if ours else now,
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if ours or holder is None else 1),
+        }
+        metadata: dict[str, Any] = {
+            "name": self.ref.name,
+            "namespace": self.ref.namespace,
+            "labels": {"app.kubernetes.io/managed-by": PREFIX, TENANT_LABEL: self.tenant},
+            "annotations": {_RUN: json.dumps(self.run, sort_keys=True)} if holder else {},
+        }
+        wanted = {"apiVersion": self.ref.api_version, "kind": self.ref.kind, "metadata": metadata, "spec": spec}
+        if lease is None:
+            self.resources.create(wanted)
+        else:
+            metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
+            self.resources.replace(wanted)

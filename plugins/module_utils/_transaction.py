@@ -1,0 +1,128 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run on a tenant as a transaction: the lease keeps others off it, the journal says what was meant before it is done.
+
+Both begin with the first write of a run and not before, so that a run that changes nothing leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _journal
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._journal import Journal
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import Lease, shown
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+
+STATES = ("inspected", "begun", "intended", "done", "ended")
+
+
+class Transaction:
+    """One run's transaction on one tenant. Without a ``run`` (a module used on its own) it does nothing."""
+
+    def __init__(self, resources: Resources, tenant: str, run: Mapping[str, Any] | None, dry: bool = False) -> None:
+        self.run = dict(run or {})
+        self.active = bool(self.run) and not dry
+        self.tenant = tenant
+        self.lease = Lease(resources, tenant, self.run)
+        self.journal = Journal(resources, tenant)
+        self._step: tuple[str, Callable[[], Mapping[str, Any]]] | None = None
+        self._stack = ExitStack()
+        self._begun = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def step(self, name: str, undo: Callable[[], Mapping[str, Any]] = dict) -> Iterator[None]:
+        """Make what the body writes one step: its intent is recorded at the first ``touch()``, its outcome when the body ends well."""
+        self._step = (name, undo)
+        with self._stack:
+            yield
+            if self._begun:
+                self.done(name)
+
+    def touch(self) -> None:
+        """Call before each write: takes the lease and records the intent once, and stops a run that has lost its lease."""
+        if not self.active:
+            return
+        self.lease.guard()
+        with self._lock:
+            if self._begun or self._step is None:
+                return
+            name, undo = self._step
+            self.intend(name, undo())
+            self._stack.enter_context(self.lease.kept())
+            self._begun = True
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Keep the lease while the body only looks, if this run has it already."""
+        with ExitStack() as stack:
+            if self.active and self.lease.holder()[1].get("id") == self.run["id"]:
+                stack.enter_context(self.lease.kept())
+            yield
+
+    def begin(self) -> _journal.Document:
+        """Take the lease and the journal, whatever state an earlier run left it in. Returns the journal."""
+        self.lease.acquire()
+        found = self.journal.load()
+        document = {**found, "run": self.run} if found and not found["closed"] else _journal.opened(self.run)
+        self.journal.save(document)
+        return document
+
+    def intend(self, step: str, undo: Mapping[str, Any] | None = None) -> None:
+        """Record the intent of a step. Raises PlatformError when an earlier run's journal must be dealt with first."""
+        self.lease.acquire()
+        document = self.journal.load()
+        following = _journal.what_next(document, self.run)
+        if following in ("undo", "finish"):
+            raise PlatformError(
+                f"tenant {self.tenant}: the run of {shown((document or {})['run'])} was killed and is not cleared up; "
+                "run deploy_vertical.yml or rollback_vertical.yml, which do that first"
+            )
+        if document is None or document["closed"]:
+            document = _journal.opened(self.run)
+        self.journal.save(_journal.intended({**document, "run": self.run}, step, undo, self.journal.now()))
+
+    def done(self, step: str) -> None:
+        """Record the outcome of a step."""
+        document = self.journal.load()
+        if document is not None and document["run"]["id"] == self.run["id"]:
+            self.journal.save(_journal.done(document, step, self.journal.now()))
+
+    def end(self, outcome: str) -> bool:
+        """Close the journal, unless ``outcome`` is "open" (the next run must clear up), and let the lease go. Returns whether there was one."""
+        document = self.journal.load()
+        ours = document is not None and document["run"]["id"] == self.run["id"] and not document["closed"]
+        if document is not None and ours and outcome != "open":
+            self.journal.save(_journal.closed(document, outcome, self.journal.now()))
+        self.lease.release()
+        return ours
+
+
+def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do what the module C(transaction) is asked and return its result. Raises PlatformError."""
+    resources = Resources(client)
+    transaction = Transaction(resources, str(options["name"]), options["run"])
+    state = str(options["state"])
+    if state == "inspected" or check_mode:
+        transaction.lease.check()
+        document = transaction.journal.load()
+        following = _journal.what_next(document, transaction.run)
+        left = (document or {}).get("run") or {}
+        return {"changed": False, "next": following, "journal": document or {}, "left_by": shown(left) if following != "none" else ""}
+    changed = True
+    if state == "begun":
+        transaction.begin()
+    elif state == "intended":
+        transaction.intend(str(options["step"]), options["undo"])
+    elif state == "done":
+        transaction.done(str(options["step"]))
+    else:
+        changed = transaction.end(str(options["outcome"]))
+    return {"changed": changed, "next": "none", "journal": transaction.journal.load() or {}, "left_by": ""}

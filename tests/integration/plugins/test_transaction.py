@@ -1,0 +1,214 @@
+"""The lease and the journal: one run at a time, and whatever a killed run left is finished or undone by the next."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.filter.run_identity import run_identity
+from ansible_collections.barberpro.platform.plugins.modules import transaction
+
+from tests.support import modules
+
+from .conftest import Kubectl, Shop
+from .test_killed import Killed, Killer, state
+
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+
+
+class Operator:
+    """One run on a tenant: the calls that the playbook makes, in its order."""
+
+    def __init__(self, shop: Shop, objects: list[dict[str, Any]], **who: Any) -> None:
+        self.shop = shop
+        self.objects = objects
+        self.run = {**run_identity(shop.name, "deploy"), **who}
+
+    def transaction(self, state: str, **options: Any) -> dict[str, Any]:
+        return modules.call(transaction, {"name": self.shop.name, "kubeconfig": self.shop.kubeconfig, "run": self.run, "state": state, **options})
+
+    def plan(self) -> dict[str, Any]:
+        plan = self.shop.release("planned", self.objects)
+        assert not plan.get("failed"), plan
+        self.run |= {"content": plan["content_hash"], "previous": plan["previous"]}
+        return plan
+
+    def recover(self, left: dict[str, Any]) -> None:
+        journal = self.transaction("begun")["journal"]
+        if left["next"] == "finish":
+            result = self.shop.release("finished", run=self.run)
+        else:
+            previous = {} if journal["previous"] is None else {"previous": journal["previous"]}
+            result = self.shop.release("reverted", run=self.run, **previous)
+        assert not result.get("failed"), result
+        self.transaction("ended", outcome="succeeded" if left["next"] == "finish" else "undone")
+
+    def deploy(self) -> str:
+        """Deploy and return what was done with an earlier run's journal."""
+        self.plan()
+        left = self.transaction("inspected")
+        assert not left.get("failed"), left
+        if left["next"] in ("undo", "finish"):
+            self.recover(left)
+            self.plan()
+        result = self.shop.tenant(self.objects, run=self.run)
+        assert not result.get("failed"), result
+        for step in ("staged", "promoted", "monitored", "finished"):
+            result = self.shop.release(step, self.objects, run=self.run)
+            assert not result.get("failed"), result
+        self.transaction("ended")
+        return str(left["next"])
+
+
+def dead(shop: Shop, objects: list[dict[str, Any]]) -> Operator:
+    """Return an operator whose process on this machine has ended: what a SIGKILL leaves."""
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    return Operator(shop, objects, pid=int(gone.stdout), pid_started=1)
+
+
+def journal(kubectl: Kubectl, shop: Shop) -> dict[str, Any]:
+    data = kubectl("get", "secret", f"journal-{shop.name}", "-n", "barberpro-system", "-o", "go-template={{index .data.journal | base64decode}}")
+    found: dict[str, Any] = json.loads(data)
+    return found
+
+
+def lease(kubectl: Kubectl, shop: Shop) -> dict[str, Any]:
+    found: dict[str, Any] = kubectl.json("lease", f"tenant-{shop.name}", "-n", "barberpro-system")["spec"]
+    return found
+
+
+def test_a_deploy_leaves_a_closed_journal_and_a_free_lease(shop: Shop, kubectl: Kubectl) -> None:
+    operator = Operator(shop, shop.set())
+    assert operator.deploy() == "none"
+    document = journal(kubectl, shop)
+    assert [step["step"] for step in document["steps"]] == ["infrastructure", "staged", "promoted", "monitored", "finished"]
+    assert all(step["intended"] <= step["done"] for step in document["steps"])
+    assert document["outcome"] == "succeeded"
+    assert document["previous"] is None
+    assert "holderIdentity" not in lease(kubectl, shop)
+
+
+def test_a_run_that_changes_nothing_writes_neither(shop: Shop, kubectl: Kubectl) -> None:
+    Operator(shop, shop.set()).deploy()
+    before = (kubectl.json("secret", f"journal-{shop.name}", "-n", "barberpro-system"), lease(kubectl, shop), shop.versions())
+    again = Operator(shop, shop.set())
+    assert again.plan()["changed"] is False
+    assert again.transaction("inspected")["next"] == "none"
+    assert not shop.tenant(again.objects, run=again.run)["changed"]
+    for step in ("staged", "promoted", "monitored", "finished"):
+        assert not shop.release(step, again.objects, run=again.run)["changed"]
+    assert (kubectl.json("secret", f"journal-{shop.name}", "-n", "barberpro-system"), lease(kubectl, shop), shop.versions()) == before
+
+
+def test_two_runs_at_once_the_second_is_told_who_is_at_work(shop: Shop, shops: Any, kubectl: Kubectl) -> None:
+    first = Operator(shop, shop.set(), user="ana", host="runner-7", began="2026-11-23 10:00:00 UTC")
+    first.plan()
+    assert not shop.tenant(first.objects, run=first.run).get("failed")
+    second = Operator(shop, shop.set(image="shop:2"))
+    second.plan()
+    before = shop.versions()
+    for result in (second.transaction("inspected"), shop.release("staged", second.objects, run=second.run), second.transaction("begun")):
+        assert result["failed"]
+        assert result["msg"].startswith(
+            f"tenant {shop.name} is being changed by ana@runner-7 (deploy since 2026-11-23 10:00:00 UTC); nothing was changed by this run. "
+            f"Wait for its end; if its machine is gone, its lease (Lease barberpro-system/tenant-{shop.name}) ends by itself in at most 1"
+        )
+    assert shop.versions() == before
+    # Another tenant is nobody's business here.
+    other = shops()
+    assert Operator(other, other.set()).deploy() == "none"
+    # The first run goes on undisturbed.
+    for step in ("staged", "promoted", "monitored", "finished"):
+        assert not shop.release(step, first.objects, run=first.run).get("failed")
+    first.transaction("ended")
+    assert second.deploy() == "none"
+    assert shop.backend() == "booking-r2"
+
+
+def test_a_lease_ends_by_itself_whatever_the_runners_clock_says(shop: Shop, kubectl: Kubectl) -> None:
+    first = Operator(shop, shop.set(), host="another-machine")
+    first.plan()
+    shop.tenant(first.objects, run=first.run)
+    second = Operator(shop, shop.set())
+    second.plan()
+    assert second.transaction("inspected")["failed"]
+    past = json.dumps({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})
+    kubectl("patch", "lease", f"tenant-{shop.name}", "-n", "barberpro-system", "--type=merge", "-p", past)
+    assert second.deploy() == "adopt"
+    assert state(shop)["backend"] == "booking-r1"
+    # The one that lost it is stopped before it writes.
+    late = shop.release("rolled_back", run=first.run, to_revision=1)
+    assert shop.release("planned", second.objects)["changed"] is False
+    assert not late.get("changed")
+
+
+def test_killed_at_every_write_then_other_content(shop: Shop, kubectl: Kubectl) -> None:
+    """By construction all points, those of the lease and the journal among them; the run before is undone or finished, never half there."""
+    Operator(shop, shop.set()).deploy()
+    seen = set()
+    for number in range(1, 80):
+        killed = False
+        with Killer(number)():
+            try:
+                dead(shop, shop.set(image=f"shop:killed-{number}", extra=("left-behind",))).deploy()
+            except Killed:
+                killed = True
+        if not killed:
+            break
+        seen.add(Operator(shop, objects := shop.set(image=f"shop:after-{number}")).deploy())
+        found = state(shop)
+        revision = shop.release("planned", objects)["revision"]
+        assert found["backend"] == f"booking-{revision}"
+        assert {name for name in found["names"] if name.startswith(("Deployment", "Job", "ConfigMap"))} == {
+            f"Deployment/booking-{revision}",
+            f"Job/migrate-{revision}",
+        }
+        assert (found["finished"], found["pending"], found["unknown"]) == (True, None, [])
+        assert journal(kubectl, shop)["outcome"] == "succeeded"
+        assert "holderIdentity" not in lease(kubectl, shop)
+    assert number >= 25
+    assert seen == {"none", "undo", "finish"}
+
+
+@pytest.mark.parametrize("number", [3, 7, 11, 15])
+def test_a_killed_first_deploy_and_then_other_content(shop: Shop, number: int) -> None:
+    with Killer(number)(), pytest.raises(Killed):
+        dead(shop, shop.set(extra=("left-behind",))).deploy()
+    assert Operator(shop, objects := shop.set()).deploy() == "undo"
+    assert not {name for name in state(shop)["names"] if name.startswith("ConfigMap")}
+    assert shop.release("planned", objects)["changed"] is False
+
+
+def test_a_step_that_is_intended_again_keeps_what_its_undo_needs(shop: Shop) -> None:
+    killed = dead(shop, shop.set())
+    killed.plan()
+    killed.transaction("intended", step="database", undo={"existed": False})
+    again = Operator(shop, shop.set())
+    again.plan()
+    assert again.transaction("inspected")["next"] == "adopt"
+    steps = again.transaction("intended", step="database", undo={"existed": True})["journal"]["steps"]
+    assert [(step["step"], step["undo"], step["done"]) for step in steps] == [("database", {"existed": False}, None)]
+    assert again.transaction("done", step="database")["journal"]["steps"][0]["done"]
+    assert again.transaction("ended", outcome="open")["journal"]["closed"] is None
+    other = Operator(shop, shop.set(image="shop:2"))
+    other.plan()
+    left = other.transaction("inspected")
+    assert left["next"] == "undo"
+    assert left["left_by"].startswith(f"{again.run['user']}@{again.run['host']} (deploy since ")
+    refused = other.transaction("intended", step="database")
+    assert refused["msg"] == (
+        f"tenant {shop.name}: the run of {left['left_by']} was killed and is not cleared up; "
+        "run deploy_vertical.yml or rollback_vertical.yml, which do that first"
+    )
+
+
+def test_check_mode_looks_and_writes_nothing(shop: Shop, kubectl: Kubectl) -> None:
+    operator = Operator(shop, shop.set())
+    operator.plan()
+    asked = {"name": shop.name, "kubeconfig": shop.kubeconfig, "run": operator.run, "state": "intended", "step": "database"}
+    result = modules.call(transaction, asked, check=True)
+    assert (result["changed"], result["next"], result["journal"]) == (False, "none", {})
+    assert kubectl("get", "lease,secret", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={shop.name}", "-o", "name") == ""

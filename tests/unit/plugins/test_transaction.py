@@ -1,0 +1,107 @@
+"""What a run does with the journal that it finds, and whether another run is alive: the rules, without a cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.filter.run_identity import FilterModule, run_identity
+from ansible_collections.barberpro.platform.plugins.module_utils import _journal, _lease
+
+RUN = {"id": "b", "operation": "deploy", "content": "c1", "previous": 3}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return {**_journal.opened({**RUN, "id": "a"}), **changes}
+
+
+def steps(*names: str) -> list[dict[str, Any]]:
+    return [{"step": name, "intended": "t", "done": None, "undo": {}} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("found", "run", "following"),
+    [
+        (None, RUN, "none"),
+        (document(closed="t"), RUN, "none"),
+        (document(run={**RUN}), RUN, "none"),
+        (document(), RUN, "adopt"),
+        (document(steps=steps("infrastructure", "staged")), RUN, "adopt"),
+        (document(), {**RUN, "content": "c2"}, "undo"),
+        (document(), {**RUN, "operation": "roll back"}, "undo"),
+        (document(run={"id": "a", "operation": "deploy", "content": ""}), {**RUN, "content": ""}, "undo"),
+        (document(steps=steps("promoted", "finished")), RUN, "finish"),
+        (document(steps=steps("promoted", "finished")), {**RUN, "content": "c2"}, "finish"),
+    ],
+)
+def test_what_next(found: dict[str, Any] | None, run: dict[str, Any], following: str) -> None:
+    assert _journal.what_next(found, run) == following
+
+
+def test_a_journal_from_its_beginning_to_its_end() -> None:
+    written = _journal.intended(document(), "database", {"existed": False}, "t1")
+    written = _journal.done(written, "database", "t2")
+    written = _journal.intended(written, "settings", {"before": {"name": "old"}}, "t3")
+    written = _journal.intended(written, "settings", {"before": {"name": "new"}}, "t4")
+    assert written["steps"] == [
+        {"step": "database", "intended": "t1", "done": "t2", "undo": {"existed": False}},
+        {"step": "settings", "intended": "t4", "done": None, "undo": {"before": {"name": "old"}}},
+    ]
+    assert written["previous"] == 3
+    ended = _journal.closed(written, "undone", "t5")
+    assert (ended["closed"], ended["outcome"]) == ("t5", "undone")
+
+
+def test_a_run_knows_its_own_process() -> None:
+    run = run_identity("barbershop-palermo", "deploy")
+    assert (run["tenant"], run["operation"], run["host"]) == ("barbershop-palermo", "deploy", socket.gethostname())
+    assert run["pid"] == os.getpid()
+    assert not _lease.is_dead(run, run["host"])
+    assert run["id"] != run_identity("barbershop-palermo", "deploy")["id"]
+    assert FilterModule().filters() == {"run_identity": run_identity}
+
+
+def _report(queue: Any) -> None:
+    queue.put(run_identity("x", "deploy")["pid"])
+
+
+def test_a_worker_names_the_process_that_lives_as_long_as_the_run() -> None:
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    worker = context.Process(target=_report, args=(queue,))
+    worker.start()
+    assert queue.get(timeout=30) == os.getpid()
+    worker.join()
+
+
+def test_the_user_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ana")
+    assert _lease.shown(run_identity("x", "deploy")).startswith(f"ana@{socket.gethostname()} (deploy since 20")
+    monkeypatch.delenv("SUDO_USER")
+    monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("no entry for the uid")))
+    assert run_identity("x", "deploy")["user"] == str(os.getuid())
+
+
+@pytest.mark.parametrize(
+    ("changes", "host", "dead"),
+    [
+        ({"pid": 2**22 + 1}, None, True),  # above the kernel's highest pid
+        ({"pid_started": 1}, None, True),  # the number was given to another process since
+        ({"boot": "another"}, None, False),
+        ({"boot": ""}, None, False),
+        ({}, "another-machine", False),
+        ({}, None, False),
+    ],
+)
+def test_only_a_process_of_this_machine_is_known_to_be_dead(changes: dict[str, Any], host: str | None, dead: bool) -> None:
+    run = {**run_identity("x", "deploy"), **changes}
+    assert _lease.is_dead(run, host or run["host"]) is dead
+
+
+def test_a_system_that_does_not_tell_its_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: (_ for _ in ()).throw(OSError("no /proc")))
+    assert _lease.boot() == ""
+    assert _lease.process_started(1) is None
