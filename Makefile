@@ -63,7 +63,7 @@ status: setup ## All tenants at a glance
 	@$(PLAYBOOK) status.yml
 
 ##@ Tests, layer by layer
-.PHONY: lint sanity unit integration molecule e2e one
+.PHONY: lint sanity unit integration molecule e2e crash one
 lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
 	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
 
@@ -82,6 +82,10 @@ molecule: setup ## The scenarios default and rollback, on the embedded cluster
 
 e2e: setup-test ## Customers, failures and intruders, on the embedded cluster
 	@$(STEP) "End-to-end tests" -- $(PYTEST) --verbose tests/e2e
+
+crash: setup ## Kill a run at every one of its writes, on the simulated cluster (make test tries some of the points)
+	@$(MAKE) cluster PROFILE=simulated
+	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)

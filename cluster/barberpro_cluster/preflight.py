@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,7 @@ class Machine:
     memory: int
     controllers: frozenset[str]
     programs: frozenset[str]
+    go: tuple[int, ...]
     file_system: str
 
 
@@ -38,7 +41,7 @@ def probe(layout: Layout) -> Machine:
     """Look at this machine."""
     system = platform.system()
     if system != "Linux":
-        return Machine(system, os.getuid(), 0, 0, frozenset(), frozenset(), "")
+        return Machine(system, os.getuid(), 0, 0, frozenset(), frozenset(), (), "")
     programs = frozenset(name for name in ("go", "git", "apt-get", "unshare", "nsenter") if shutil.which(name))
     return Machine(
         system=system,
@@ -47,8 +50,28 @@ def probe(layout: Layout) -> Machine:
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         controllers=cgroup_controllers(Path("/")),
         programs=programs,
+        go=go_version() if "go" in programs else (),
         file_system=file_system_of(layout.checkout, Path("/proc/self/mounts").read_text()),
     )
+
+
+def go_version() -> tuple[int, ...]:
+    """The version of the Go that PATH finds, for example (1, 26, 8); () when it does not say."""
+    told = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"})
+    return numbers(told.stdout)
+
+
+def go_needed(layout: Layout) -> tuple[int, ...]:
+    """The newest version that a go.mod of the cluster asks for."""
+    files = (layout.checkout / "cluster").rglob("go.mod")
+    asked = [re.search(r"^go (\S+)$", path.read_text(), re.MULTILINE) for path in files]
+    return max((numbers(found[1]) for found in asked if found), default=())
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """(1, 26, 8) for "go1.26.8"; what follows the digits (rc1) does not count."""
+    found = re.search(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def cgroup_controllers(root: Path) -> frozenset[str]:
@@ -105,6 +128,10 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
     absent = [name for name in ("go", "git", "apt-get", "unshare", "nsenter") if name not in machine.programs]
     if absent:
         found.append(f"missing program: {', '.join(absent)}; install it and make sure that PATH finds it")
+    needed = go_needed(layout)
+    if "go" in machine.programs and machine.go < needed:
+        shown = [".".join(str(part) for part in version) or "of an unknown version" for version in (machine.go, needed)]
+        found.append(f"the Go that PATH finds is {shown[0]}, and the tools of the cluster need {shown[1]}; install that or a later one")
     if machine.file_system == "overlay":
         found.append(f"{layout.checkout} lies on an overlay file system, on which containers cannot be stacked; put the checkout on a disk or a volume")
     return found

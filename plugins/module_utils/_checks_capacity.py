@@ -48,9 +48,16 @@ def capacity(params: Mapping[str, Any], clients: Clients) -> str:
     beside = [pod for pod in ours if pod not in again]
     adds = _added(params)
     quota = params["quota"] if params["quota"] is not None else _live_quota(clients, namespace)
-    tightest = _check_quota(adds, beside, quota, namespace, clients)
     free = free_by_node(clients.resources.list("v1", "Node"), [pod for pod in pods if pod not in again])
-    _check_nodes(adds, params["largest"], free)
+    try:
+        tightest = _check_quota(adds, beside, quota, namespace, clients)
+        _check_nodes(adds, params["largest"], free)
+    except CheckFailed as error:
+        # Pods of an earlier revision that still drain count until they are gone; nothing else changes by waiting.
+        ending = sum(1 for pod in beside if pod["metadata"].get("deletionTimestamp"))
+        if not ending:
+            raise CheckFailed(error.reason, error.next_step, final=True) from error
+        raise CheckFailed(f"{error.reason}; {plural(ending, 'pod')} of that will have ended soon", "wait a minute and deploy again") from error
     cpu = sum((node["cpu"] for node in free.values()), Decimal(0))
     memory = sum((node["memory"] for node in free.values()), Decimal(0))
     asked = f"asks {_quantity.show(adds['requests.cpu'], False)} CPU and {_quantity.show(adds['requests.memory'], True)}"

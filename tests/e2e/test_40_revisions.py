@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,42 @@ def test_roll_back_to_the_revision_that_serves_changes_nothing(palermo: str) -> 
     assert cluster.resource_versions(f"tenant-{palermo}") == before
 
 
-def test_killed_half_way_the_next_run_converges(palermo: str, tmp_path: Path) -> None:
+def test_killed_half_way_another_deploy_undoes_that_first(palermo: str, tmp_path: Path) -> None:
+    old = revision_served(palermo)
     changed = {"quota_overrides": {"pods": "23"}}
     with Customers(palermo) as customers:
-        killed = Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra=changed)
-        killed.wait_for("Move the customers to the revision")
-        killed.kill()
+        with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra=changed) as killed:
+            killed.wait_for("Work of monitoring")
+            left = revision_served(palermo)
+            killed.kill()
+        run = deploy(palermo)
+        assert run.code == 0, run.output
+    customers.assert_served()
+    assert re.search(r"The run of \S+ \(deploy since [-0-9: ]+ UTC\) was killed in step promoted; first undo it\.", run.words())
+    assert customers.revisions == [old, left, old]
+    assert deployments(palermo) == {f"booking-{old}", f"walkin-queue-{old}"}
+    assert cluster.objects("resourcequota", "-n", f"tenant-{palermo}")[0]["spec"]["hard"]["pods"] == "30"
+
+
+def test_a_second_run_at_the_same_time_is_told_who_is_at_work(palermo: str, tmp_path: Path) -> None:
+    changed = {"quota_overrides": {"pods": "24"}}
+    with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "first.log", extra=changed) as first:
+        first.wait_for("Bring the new revision up beside the old")
+        second = deploy(palermo)
+        assert second.code != 0
+        assert re.search(
+            rf"tenant {palermo} is being changed by \S+ \(deploy since [-0-9: ]+ UTC\); nothing was changed by this run\. Wait for its end", second.words(),
+        )
+        assert first.process.wait(timeout=300) == 0, first.log.read_text()
+    assert deploy(palermo).code == 0
+
+
+def test_killed_half_way_the_same_run_again_converges(palermo: str, tmp_path: Path) -> None:
+    changed = {"quota_overrides": {"pods": "23"}}
+    with Customers(palermo) as customers:
+        with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra=changed) as killed:
+            killed.wait_for("Move the customers to the revision")
+            killed.kill()
         run = deploy(palermo, extra=changed)
         assert run.code == 0, run.output
         serving = revision_served(palermo)

@@ -115,7 +115,15 @@ class Background:
                 stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, start_new_session=True,
             )
 
-    def wait_for(self, text: str, timeout: float = 120.0) -> None:
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Leave no playbook behind, whatever the test met."""
+        if self.process.poll() is None:
+            self.kill()
+
+    def wait_for(self, text: str, timeout: float = 300.0) -> None:
         """Wait until the playbook has printed `text`."""
         deadline = time.monotonic() + timeout
         while text not in self.log.read_text():

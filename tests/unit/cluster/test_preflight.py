@@ -18,6 +18,7 @@ GOOD = preflight.Machine(
     memory=8 * GIB,
     controllers=frozenset(preflight.CONTROLLERS),
     programs=frozenset({"go", "git", "apt-get", "unshare", "nsenter"}),
+    go=(1, 99),
     file_system="ext4",
 )
 LAYOUT = Layout(checkout=Path("/srv/shop"), cache=Path("/root/.cache/barberpro"))
@@ -56,6 +57,23 @@ def test_a_machine_that_will_do_is_refused_nothing():
 )
 def test_each_lack_is_one_sentence(change, sentence):
     assert preflight.refusals(replace(GOOD, **change), LAYOUT, warm=False) == [sentence]
+
+
+@pytest.mark.parametrize(("found", "shown"), [("go1.19.8", "1.19.8"), ("go1.26rc1", "1.26"), ("", "of an unknown version")])
+def test_a_go_that_is_too_old_is_refused_before_it_has_built_for_minutes(tmp_path, found, shown):
+    for tool, version in (("etcd", "1.25.0"), ("kwok", "1.26.8")):
+        (tmp_path / "cluster" / "tools" / tool).mkdir(parents=True)
+        (tmp_path / "cluster" / "tools" / tool / "go.mod").write_text(f"module x\n\ngo {version}\n")
+    layout = Layout(checkout=tmp_path, cache=tmp_path)
+
+    assert preflight.refusals(replace(GOOD, go=preflight.numbers(found)), layout, warm=False) == [
+        f"the Go that PATH finds is {shown}, and the tools of the cluster need 1.26.8; install that or a later one"
+    ]
+    assert preflight.refusals(replace(GOOD, go=(1, 26, 8)), layout, warm=False) == []
+
+
+def test_this_machine_says_its_go():
+    assert preflight.go_version() >= (1, 26)
 
 
 def test_another_system_is_refused_alone():

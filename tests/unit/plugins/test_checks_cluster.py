@@ -153,6 +153,20 @@ def test_capacity(filled: StandIn, check: Check) -> None:
     assert "no node is ready and schedulable; see kubectl get nodes" in check("capacity", **asked)
 
 
+def test_capacity_waits_for_pods_that_are_ending(filled: StandIn, check: Check) -> None:
+    asked = {"namespace": "tenant-x", "requests": {"cpu": "1"}, "quota": {"requests.cpu": "1400m"}}
+    ending = pod("a", "500m")
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    filled.items("/api/v1/pods", ending)
+    assert check("capacity", **asked) == (
+        "failed: quota of tenant-x: requests.cpu: this deploy adds 1 to 500m in use, and 1400m are allowed; 1 pod of that will have ended soon; "
+        "wait a minute and deploy again"
+    )
+    answers = [[ending], [ending], []]
+    filled.answers["GET /api/v1/pods"] = lambda _request: {"items": answers.pop(0) if len(answers) > 1 else answers[0]}
+    assert check("capacity", **asked, wait=30).startswith("passed")
+
+
 def test_capacity_uses_the_live_quota_and_counts_storage(filled: StandIn, check: Check) -> None:
     quotas = [
         {"metadata": {"name": "a"}, "spec": {"hard": {"requests.storage": "2Gi", "pods": "9"}}},
