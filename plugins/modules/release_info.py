@@ -96,13 +96,16 @@ objects:
   elements: dict
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.barberpro.platform.plugins.module_utils import _info, _module
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = new(
         argument_spec={
             **_module.CLUSTER_ARGUMENTS,
             "name": {"type": "str", "required": True},

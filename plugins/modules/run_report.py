@@ -155,6 +155,7 @@ config_map:
   type: str
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -196,9 +197,9 @@ def argument_spec() -> dict[str, Any]:
     )
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Build the report, keep it in both places, and warn about the one that failed."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = new(argument_spec=argument_spec(), supports_check_mode=True)
     params = to_plain(module.params)
     kubernetes, unreachable = server_version(lambda: Client.from_options(params))
     document = build_document(params, ansible_version=module.ansible_version, kubernetes_version=kubernetes)

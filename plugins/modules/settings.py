@@ -94,6 +94,7 @@ pod:
   type: str
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -130,9 +131,9 @@ def converge_settings(client: Client, options: dict[str, Any], check_mode: bool)
     }
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = new(
         argument_spec={
             **_module.CLUSTER_ARGUMENTS,
             "namespace": {"type": "str", "required": True},

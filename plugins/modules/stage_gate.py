@@ -232,6 +232,7 @@ next_step:
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -256,9 +257,9 @@ def argument_spec() -> dict[str, Any]:
     )
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the gate and translate its outcome into the module's result."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = new(argument_spec=argument_spec(), supports_check_mode=True)
     params = to_plain(module.params)
     ahead = (params["started"] or 0.0) - time.time()
     if ahead > 60:

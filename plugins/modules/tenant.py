@@ -128,13 +128,16 @@ created:
   type: bool
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.barberpro.platform.plugins.module_utils import _module, _tenant
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = new(
         argument_spec={
             **_module.CLUSTER_ARGUMENTS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
