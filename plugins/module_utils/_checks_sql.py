@@ -67,6 +67,19 @@ def sql_access(params: Mapping[str, Any], clients: Clients) -> str:
 
 def examine(values: Mapping[str, str], foreign: Sequence[str], ca_file: str | None = None) -> str:
     """Connect as the app role and try what it can do; ``values`` are those of the Secret. Returns the evidence or raises CheckFailed."""
+    driver, connection = connect(values, ca_file)
+    where = f"database {values['dbname']} at {values['host']}:{values['port']}"
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+            cursor.execute("SET statement_timeout = '10s'")
+            return _examine(cursor, driver, values, foreign)
+    except driver.Error as error:
+        raise CheckFailed(f"{where}: role {values['user']}: {str(error).strip().splitlines()[0]}", NEXT_STEP) from error
+
+
+def connect(values: Mapping[str, str], ca_file: str | None = None) -> tuple[Any, Any]:
+    """Return the driver and a connection that commits by itself, as the role that ``values`` name. Raises CheckFailed."""
     try:
         driver = importlib.import_module("psycopg")
     except ImportError as error:
@@ -90,13 +103,7 @@ def examine(values: Mapping[str, str], foreign: Sequence[str], ca_file: str | No
         reason = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")][-1].rsplit("failed: ", 1)[-1]
         hint = "check that PostgreSQL runs and that the runner may reach it"
         raise CheckFailed(f"{where} cannot be reached as role {values['user']}: {reason}", hint) from error
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = on")
-            cursor.execute("SET statement_timeout = '10s'")
-            return _examine(cursor, driver, values, foreign)
-    except driver.Error as error:
-        raise CheckFailed(f"{where}: role {values['user']}: {str(error).strip().splitlines()[0]}", NEXT_STEP) from error
+    return driver, connection
 
 
 def _examine(cursor: Any, driver: Any, values: Mapping[str, str], foreign: Sequence[str]) -> str:

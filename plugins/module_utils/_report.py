@@ -93,12 +93,12 @@ def write_files(root: str, document: Mapping[str, Any], copy: str = "") -> Writt
     """Write report.json and report.html below ``root``/TENANT/TIME; ``copy`` names the one in the cluster for the warning."""
     written = Written()
     try:
-        folder = _new_folder(os.path.join(root, str(document["tenant"])), str(document["started"]))
+        folder = new_folder(os.path.join(root, str(document["tenant"])), str(document["started"]))
         path = os.path.join(folder, "report.json")
-        _write(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         written.json_path = path
         path = os.path.join(folder, "report.html")
-        _write(path, page(document))
+        write_whole(path, page(document))
         written.html_path = path
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename or root})"
@@ -111,7 +111,7 @@ def write_files(root: str, document: Mapping[str, Any], copy: str = "") -> Writt
     return written
 
 
-def _new_folder(parent: str, started: str) -> str:
+def new_folder(parent: str, started: str) -> str:
     """Make and return a folder named by the time, with a number when two runs began in the same second."""
     stem = started.partition(".")[0].replace(":", "-") + "Z"
     os.makedirs(parent, exist_ok=True)
@@ -126,7 +126,7 @@ def _new_folder(parent: str, started: str) -> str:
             return folder
 
 
-def _write(path: str, text: str) -> None:
+def write_whole(path: str, text: str) -> None:
     """Write a file whole or not at all."""
     draft = f"{path}.part"
     try:

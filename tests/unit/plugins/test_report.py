@@ -154,7 +154,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "report.json.part").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
-        _report._write(str(folder / "report.json"), "text")
+        _report.write_whole(str(folder / "report.json"), "text")
     assert list(folder.iterdir()) == []
 
 

@@ -1,0 +1,140 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The isolation report: reads what decides on isolation from the live cluster and the database, and says who reaches whom. Writes nothing there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _isolation_network, _isolation_rbac, _isolation_sql
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import plural
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._isolation_html import write
+from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Resources
+
+RBAC = "rbac.authorization.k8s.io/v1"
+KINDS = {
+    "namespaces": ("v1", "Namespace"),
+    "pods": ("v1", "Pod"),
+    "policies": ("networking.k8s.io/v1", "NetworkPolicy"),
+    "accounts": ("v1", "ServiceAccount"),
+    "roles": (RBAC, "Role"),
+    "role_bindings": (RBAC, "RoleBinding"),
+    "cluster_roles": (RBAC, "ClusterRole"),
+    "cluster_role_bindings": (RBAC, "ClusterRoleBinding"),
+}
+Objects = dict[str, list[dict[str, Any]]]
+
+
+def report(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Return the result of isolation_report, and write its files when a path is given. Raises PlatformError for a tenant that is not there."""
+    begun = time.perf_counter()
+    resources = Resources(client)
+    found = checked(client.map(lambda kind: resources.list(*KINDS[kind]), KINDS))
+    objects: Objects = dict(zip(KINDS, found, strict=True))
+    seconds = {"read": time.perf_counter() - begun}
+    document = build(objects, options, seconds)
+    document["sql"] = _sql(resources, options, tenants_of(objects["namespaces"]), seconds)
+    finish(document, seconds)
+    result: dict[str, Any] = {"report": document, "isolated": document["isolated"], "summary": document["summary"], "findings": document["findings"]}
+    if not document["tenants"]:
+        result["warnings"] = [f"there are no tenants in this cluster: no namespace carries the label {TENANT_LABEL}"]
+    if options.get("path") and not check_mode:
+        result["files"] = write(str(options["path"]), document)
+    return result
+
+
+def tenants_of(namespaces: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the tenant of each tenant's namespace. The one in which objects of tenants to come are tried has none."""
+    found = {}
+    for item in namespaces:
+        labels = item["metadata"].get("labels") or {}
+        if labels.get(TENANT_LABEL) and f"{PREFIX}/preflight" not in labels:
+            found[str(item["metadata"]["name"])] = str(labels[TENANT_LABEL])
+    return found
+
+
+def build(objects: Objects, options: Mapping[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """Return the document's parts that the cluster's objects decide; ``seconds`` is filled with what each part took."""
+    begun = time.perf_counter()
+    tenants = tenants_of(objects["namespaces"])
+    asked = list(options.get("names") or [])
+    missing = sorted(set(asked) - set(tenants.values()))
+    if missing:
+        raise PlatformError(f"tenant {missing[0]} has no namespace in this cluster; see the tenants with status.yml, or leave names out for all")
+    world = _isolation_network.world(objects["namespaces"], tenants, options["shared_namespaces"], objects["pods"], objects["policies"])
+    network = _isolation_network.Network(world, asked)
+    most = int(options["max_paths"])
+    paths = [network.describe(*path) for path in islice(network.paths(), most + 1)]
+    hosts = [pod for pod in world.host_network if pod.partition("/")[0] in tenants and (not asked or tenants[pod.partition("/")[0]] in asked)]
+    document: dict[str, Any] = {
+        "generated": iso(time.time()),
+        "tenants": asked or network.tenants,
+        "network": {
+            "pairs": network.pairs,
+            "open_pairs": network.open_pairs,
+            "paths": paths[:most],
+            "complete": len(paths) <= most,
+            "host_network": sorted(hosts),
+            "shared": network.shared(),
+            "outside": network.outside(),
+            "without_pods": network.without_pods(),
+            "pods": len(world.pods) - len(tenants),
+            "classes": len(network.model.classes),
+            "policies": len(world.policies),
+        },
+    }
+    seconds["network"] = time.perf_counter() - begun
+    begun = time.perf_counter()
+    rbac = _isolation_rbac.Rbac(objects["roles"], objects["role_bindings"], objects["cluster_roles"], objects["cluster_role_bindings"])
+    document["rbac"] = _isolation_rbac.findings(rbac, tenants, objects["accounts"], options["platform_subjects"])
+    document["rbac"]["findings"] = [item for item in document["rbac"]["findings"] if _concerns(item, asked)]
+    seconds["rbac"] = time.perf_counter() - begun
+    return document
+
+
+def _concerns(finding: Mapping[str, Any], asked: list[str]) -> bool:
+    """Return whether a finding is about one of the tenants that were asked for; what everybody may do is about all."""
+    own = finding.get("tenants") or ([finding["tenant"]] if finding.get("tenant") else [])
+    return not asked or not own or finding.get("target") in asked or bool(set(own) & set(asked))
+
+
+def _sql(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str, str], seconds: dict[str, float]) -> dict[str, Any] | None:
+    """Return the database's part, None when no administrator of a database is given."""
+    database = options.get("database")
+    if not database:
+        return None
+    begun = time.perf_counter()
+    secrets = resources.list("v1", "Secret", fields=f"metadata.name={database['secret']}")
+    schemas = _isolation_sql.schemas_of(secrets, tenants)
+    found = _isolation_sql.examine(database, schemas, database["shared_schemas"])
+    found["findings"] = [item for item in found["findings"] if _concerns(item, list(options.get("names") or []))]
+    found["without_schema"] = sorted(set(tenants.values()) - set(schemas.values()))
+    seconds["sql"] = time.perf_counter() - begun
+    return found
+
+
+def finish(document: dict[str, Any], seconds: Mapping[str, float]) -> None:
+    """Add the findings as sentences, the summary, and how long each part took."""
+    network, sql = document["network"], document.get("sql")
+    paths = [path["sentence"] for path in network["paths"]]
+    paths += [f"{pod} has its node's network, which no policy governs" for pod in network["host_network"]]
+    rights = [item["sentence"] for part in (document["rbac"], sql or {}) for item in part.get("findings", [])]
+    document["findings"] = paths + rights
+    document["isolated"] = not document["findings"] and not network["open_pairs"]
+    head = f"{plural(len(document['tenants']), 'tenant')}, {plural(network['pairs'], 'pair')}"
+    if document["isolated"]:
+        document["summary"] = f"{head}, nobody reaches anybody"
+    else:
+        parts = [f"{plural(network['open_pairs'], 'pair')} open"] if network["open_pairs"] else ["no path open"]
+        parts += [f"{plural(len(network['host_network']), 'pod')} outside of all policies"] if network["host_network"] else []
+        parts += [f"{plural(len(rights), 'right')} too many"] if rights else []
+        document["summary"] = f"{head}, {', '.join(parts)}"
+    document["seconds"] = {key: round(value, 3) for key, value in seconds.items()}

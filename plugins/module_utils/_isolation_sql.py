@@ -1,0 +1,126 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each tenant's database roles may do with each other tenant's schema, read from PostgreSQL's own catalogue as an administrator.
+
+The server itself judges (``has_schema_privilege`` knows memberships, owners and grants to everybody), in one statement for all pairs.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_sql import connect
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+
+ROLES = """
+SELECT rolname, array_remove(ARRAY[
+         CASE WHEN rolsuper THEN 'is a superuser' END, CASE WHEN rolbypassrls THEN 'passes row-level security by' END,
+         CASE WHEN rolcreaterole THEN 'can create roles' END, CASE WHEN rolcreatedb THEN 'can create databases' END,
+         CASE WHEN rolreplication THEN 'can replicate the whole server' END], NULL),
+       ARRAY(SELECT g.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid)
+FROM pg_catalog.pg_roles r WHERE rolname !~ '^pg_' ORDER BY rolname
+"""
+SCHEMAS = """
+SELECT r.rolname, n.nspname, p.usage, p.make
+FROM pg_catalog.pg_roles r CROSS JOIN pg_catalog.pg_namespace n
+CROSS JOIN LATERAL (SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') AS usage, has_schema_privilege(r.oid, n.oid, 'CREATE') AS make) p
+WHERE r.rolname = ANY(%s) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (p.usage OR p.make)
+ORDER BY 1, 2
+"""
+# Grants on tables, views, sequences and their columns, beyond those of the owner; grantee 0 is PUBLIC.
+GRANTS = """
+SELECT n.nspname, c.relname, coalesce(r.rolname, 'PUBLIC'), array_agg(DISTINCT lower(a.privilege_type) ORDER BY lower(a.privilege_type))
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+  SELECT (aclexplode(c.relacl)).* UNION ALL
+  SELECT (aclexplode(t.attacl)).* FROM pg_catalog.pg_attribute t WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL) a
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+WHERE n.nspname = ANY(%s) AND (a.grantee = 0 OR r.rolname = ANY(%s)) AND a.grantee <> c.relowner
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+OWNERS = """
+SELECT n.nspname, c.relname, r.rolname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = ANY(%s) AND r.rolname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1, 2
+"""
+CONNECT = "SELECT has_database_privilege('public', current_database(), 'CONNECT')"
+
+
+def schemas_of(secrets: Iterable[Mapping[str, Any]], tenants: Mapping[str, str]) -> dict[str, str]:
+    """Return the tenant of each schema, from the Secrets with the credentials of the app roles; ``tenants`` maps namespaces to tenants."""
+    found = {}
+    for secret in secrets:
+        namespace, data = secret["metadata"]["namespace"], secret.get("data") or {}
+        if namespace in tenants and data.get("schema"):
+            found[base64.b64decode(data["schema"]).decode()] = tenants[namespace]
+    return found
+
+
+def examine(database: Mapping[str, Any], schemas: Mapping[str, str], shared: Sequence[str]) -> dict[str, Any]:
+    """Return what tenants' roles may do with others' schemas: ``roles``, ``schemas``, ``pairs`` (numbers) and ``findings``.
+
+    ``database`` has host, port, name, user, password, sslmode and ca_file of an administrator; ``schemas`` maps schemas to tenants, and
+    roles are those named SCHEMA_...; ``shared`` are schemas that everybody may look into. Raises PlatformError when it cannot be asked.
+    """
+    values = {key: str(database[key]) for key in ("host", "port", "user", "password", "sslmode")} | {"dbname": str(database["name"])}
+    try:
+        driver, connection = connect(values, database.get("ca_file"))
+    except CheckFailed as error:
+        raise PlatformError(f"{error.reason}; {error.next_step}") from error
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+            return _examine(cursor, schemas, shared)
+    except driver.Error as error:
+        where = f"database {values['dbname']} at {values['host']}:{values['port']}"
+        raise PlatformError(f"{where}: role {values['user']}: {str(error).strip().splitlines()[0]}; use an administrator's credentials") from error
+
+
+def _owner(role: str, schemas: Mapping[str, str]) -> str | None:
+    """Return the tenant whose role this is: roles are named by their schema, t_12ab_app."""
+    stem = role
+    while "_" in stem:
+        stem = stem.rpartition("_")[0]
+        if stem in schemas:
+            return schemas[stem]
+    return None
+
+
+def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> dict[str, Any]:
+    """Ask an open connection."""
+    cursor.execute(ROLES)
+    known = {str(name): (list(powers), [str(group) for group in groups]) for name, powers, groups in cursor.fetchall()}
+    owners = {name: owner for name in known if (owner := _owner(name, schemas))}
+    roles, names = sorted(owners), sorted(schemas)
+    found: list[dict[str, Any]] = []
+
+    def find(role: str, target: str | None, what: str) -> None:
+        tenant = owners.get(role)
+        of = f" of tenant {tenant}" if tenant else ""
+        at = f" of tenant {target}" if target else ""
+        subject = f"role {role}{of}" if tenant else role
+        found.append({"tenant": tenant, "role": role, "target": target, "sentence": f"{subject} {what}{at}"})
+
+    cursor.execute(CONNECT)
+    if cursor.fetchone()[0]:
+        find("PUBLIC", None, "may connect to the tenants' database; revoke CONNECT from PUBLIC")
+    for role, (powers, groups) in ((role, known[role]) for role in roles):
+        for what in [*powers, *(f"is a member of role {group}" for group in groups if owners.get(group) != owners[role])]:
+            find(role, None, what)
+    cursor.execute(SCHEMAS, (roles,))
+    for role, schema, usage, make in cursor.fetchall():
+        if schemas.get(schema) == owners[role] or (schema in shared and not make):
+            continue
+        find(role, schemas.get(schema), f"may {' and '.join([*(['use'] if usage else []), *(['create objects in'] if make else [])])} schema {schema}")
+    cursor.execute(GRANTS, (names, roles))
+    rights = [(schema, role, f"may {', '.join(privileges)} {schema}.{table}") for schema, table, role, privileges in cursor.fetchall()]
+    cursor.execute(OWNERS, (names, roles))
+    rights += [(schema, role, f"owns {schema}.{table}") for schema, table, role in cursor.fetchall()]
+    for schema, role, what in rights:
+        if owners.get(role) != schemas[schema]:
+            find(role, schemas[schema], what)
+    return {"roles": len(roles), "schemas": len(names), "pairs": len(roles) * max(0, len(names) - 1), "findings": found}
