@@ -90,6 +90,14 @@ crash: setup ## Kill a run at every one of its writes, on the simulated cluster 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)
 
+##@ Measurements, written to benchmarks/results
+.PHONY: agreement bench-isolation
+agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
+	@$(BENCH).agreement $(ARGS)
+
+bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against network-config-analyzer; ARGS="--kubeconfig FILE" on a cluster too
+	@$(BENCH).isolation_report $(ARGS)
+
 ##@ Release
 .PHONY: build lock clean help
 build: setup ## Build the collection, install it elsewhere and resolve its playbooks by name
@@ -106,6 +114,7 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Recipes that more than one target needs.
+BENCH := PYTHONPATH=.venv/collections:. $(BIN)/python -m benchmarks
 LOCK := --quiet --universal --generate-hashes --python-version 3.11
 
 # $(call venv,FOLDER,LOCK): exactly the packages of LOCK, verified by their hashes; uv comes first, because it takes seconds.

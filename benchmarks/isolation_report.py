@@ -2,11 +2,13 @@
 
 `make bench-isolation` writes benchmarks/results/isolation.json. Objects are in memory on both sides: what is measured is the computation
 from parsed objects to the report, in seconds of this machine. The peer gets the same policies and pods as one file and computes all allowed
-connections; its fleet is doubled for as long as it answers within a minute.
+connections; its fleet is doubled for as long as it answers within a minute. With --kubeconfig the module itself also runs on a cluster for
+tests in which 1,000 tenants are made, reading included, and closes them again.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -16,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _isolation
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 from benchmarks import fleet, judges
 
@@ -83,8 +88,54 @@ def analyzer(objects: dict[str, list[dict[str, Any]]]) -> float | None:
     return seconds if seconds <= LIMIT else None
 
 
+RBAC = "rbac.authorization.k8s.io/v1"
+WAVES = (
+    ("namespaces", "v1", "Namespace"),
+    ("accounts", "v1", "ServiceAccount"),
+    ("policies", "networking.k8s.io/v1", "NetworkPolicy"),
+    ("roles", RBAC, "Role"),
+    ("role_bindings", RBAC, "RoleBinding"),
+    ("pods", "v1", "Pod"),
+)
+
+
+def complete(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of the fleet as an API server takes it."""
+    if kind == "pods":
+        return {**item, "spec": {"containers": [{**container, "image": "shop:1"} for container in item["spec"]["containers"]]}}
+    if kind == "role_bindings":
+        group = "rbac.authorization.k8s.io"
+        return {**item, "roleRef": {"apiGroup": group, **item["roleRef"]}, "subjects": [{"apiGroup": group, **subject} for subject in item["subjects"]]}
+    return item
+
+
+def live(kubeconfig: str, tenants: int = 1000) -> dict[str, Any]:
+    """Return the seconds that the module takes on a cluster with so many tenants more. Raises SystemExit for a cluster that is not for tests."""
+    client = Client.from_options({"kubeconfig": kubeconfig})
+    resources = Resources(client)
+    label = ((resources.get(Ref("v1", "Namespace", "", "kube-system")) or {}).get("metadata") or {}).get("labels", {}).get("barberpro.platform/cluster")
+    if label != "test":
+        raise SystemExit(f"{kubeconfig}: kube-system lacks the label barberpro.platform/cluster=test: this makes {tenants} tenants in a cluster for tests only")
+    objects = fleet.objects(tenants)
+    names = [item["metadata"]["name"] for item in objects["namespaces"] if item["metadata"]["name"].startswith("tenant-")]
+    made = set(names)
+    try:
+        for kind, api_version, what in WAVES:
+            items = [item for item in objects[kind] if item["metadata"].get("namespace", item["metadata"]["name"]) in made]
+            checked(client.map(lambda item, kind=kind, api=api_version, what=what: resources.create({"apiVersion": api, "kind": what, **complete(kind, item)}), items))
+        begun = time.perf_counter()
+        found = _isolation.report(client, {**OPTIONS, "path": None, "database": None}, True)
+        seconds = round(time.perf_counter() - begun, 2)
+        return {"seconds": seconds, "parts": found["report"]["seconds"], "summary": found["summary"]}
+    finally:
+        client.map(lambda name: resources.delete(Ref("v1", "Namespace", "", name)), names)
+
+
 def main() -> int:
     """Measure, write, print; 1 when 1,000 tenants take more than ten seconds or are not isolated."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubeconfig", help="a cluster for tests in which 1,000 tenants are made")
+    options = parser.parse_args()
     result: dict[str, Any] = {"cores": os.cpu_count(), "tenants": {}, "with_a_hole_each": {}}
     for size in SIZES:
         objects = fleet.objects(size)
@@ -97,6 +148,8 @@ def main() -> int:
         }
         open_fleet = measured(with_holes(objects))
         result["with_a_hole_each"][size] = {"seconds": open_fleet["seconds"], "summary": open_fleet["document"]["summary"]}
+    if options.kubeconfig:
+        result["on_a_cluster"] = live(options.kubeconfig)
     size, peer = 5, None
     while (seconds := analyzer(fleet.objects(size))) is not None:
         ours = measured(fleet.objects(size))["seconds"]

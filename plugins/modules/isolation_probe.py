@@ -114,6 +114,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._module import 
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 
 REACH = CHECKS["reach"].argument_spec()
+REACH["pull_secrets"]["no_log"] = False  # names
 
 
 def main() -> None:

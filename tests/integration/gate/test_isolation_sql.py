@@ -1,0 +1,125 @@
+"""What the isolation report says of tenants' roles and schemas, on a real PostgreSQL with two tenants and a schema that is nobody's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.modules import isolation_report
+
+from benchmarks import fleet
+from tests.integration.services import postgres
+from tests.support import modules
+from tests.support.api_stand_in import StandIn, secret
+
+PATHS = {
+    "namespaces": "/api/v1/namespaces",
+    "pods": "/api/v1/pods",
+    "policies": "/apis/networking.k8s.io/v1/networkpolicies",
+    "accounts": "/api/v1/serviceaccounts",
+    **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
+}
+ONE, OTHER = "shop-0000", "shop-0001"
+
+
+@pytest.fixture
+def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> postgres.Tenant:
+    """Another tenant with a table; ours has one too."""
+    other = postgres.create_tenant(pg, tmp_path / "neighbour")
+    for one in (tenant, other):
+        one.sql(f"SET ROLE {one.schema}_owner; CREATE TABLE {one.schema}.bookings (id int, name text)")
+    return other
+
+
+@pytest.fixture
+def report(api: StandIn, pg: postgres.Server, tenant: postgres.Tenant, neighbour: postgres.Tenant) -> Callable[..., dict[str, Any]]:
+    """The report of two tenants whose Secrets name these schemas."""
+    for kind, objects in fleet.objects(2).items():
+        api.items(PATHS[kind], *objects)
+    owned = ((ONE, tenant), (OTHER, neighbour))
+    api.items("/api/v1/secrets", *(secret(f"tenant-{name}", "booking-database", schema=item.schema) for name, item in owned))
+
+    def run(**more: Any) -> dict[str, Any]:
+        database = {"host": "127.0.0.1", "port": pg.port, "user": "admin", "sslmode": "disable", **more}
+        return modules.call(isolation_report, {"kubeconfig": api.kubeconfig, "database": database})
+
+    return run
+
+
+def test_each_role_in_its_own_schema_alone(report: Callable[..., dict[str, Any]]) -> None:
+    found = report()
+    assert found["findings"] == []
+    assert found["summary"] == "2 tenants, 2 pairs, nobody reaches anybody"
+    assert {key: found["report"]["sql"][key] for key in ("roles", "schemas", "pairs", "without_schema")} == {
+        "roles": 4,
+        "schemas": 2,
+        "pairs": 4,
+        "without_schema": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("GRANT USAGE ON SCHEMA {other} TO {own}_app", ["role {own}_app of tenant shop-0000 may use schema {other} of tenant shop-0001"]),
+        (
+            "GRANT USAGE, CREATE ON SCHEMA {other} TO {own}_owner",
+            ["role {own}_owner of tenant shop-0000 may use and create objects in schema {other} of tenant shop-0001"],
+        ),
+        (
+            "GRANT SELECT, INSERT ON {other}.bookings TO {own}_app",
+            ["role {own}_app of tenant shop-0000 may insert, select {other}.bookings of tenant shop-0001"],
+        ),
+        ("GRANT SELECT (name) ON {other}.bookings TO {own}_app", ["role {own}_app of tenant shop-0000 may select {other}.bookings of tenant shop-0001"]),
+        ("GRANT SELECT ON {other}.bookings TO PUBLIC", ["PUBLIC may select {other}.bookings of tenant shop-0001"]),
+        ("ALTER TABLE {other}.bookings OWNER TO {own}_owner", ["role {own}_owner of tenant shop-0000 owns {other}.bookings of tenant shop-0001"]),
+        (
+            "GRANT {other}_app TO {own}_app",
+            [
+                "role {own}_app of tenant shop-0000 is a member of role {other}_app",
+                "role {own}_app of tenant shop-0000 may use schema {other} of tenant shop-0001",
+            ],
+        ),
+        ("ALTER ROLE {own}_app BYPASSRLS", ["role {own}_app of tenant shop-0000 passes row-level security by"]),
+        (
+            "ALTER ROLE {own}_app CREATEROLE CREATEDB",
+            ["role {own}_app of tenant shop-0000 can create roles", "role {own}_app of tenant shop-0000 can create databases"],
+        ),
+    ],
+)
+def test_a_right_too_many_is_named(
+    report: Callable[..., dict[str, Any]], tenant: postgres.Tenant, neighbour: postgres.Tenant, statement: str, words: list[str]
+) -> None:
+    names = {"own": tenant.schema, "other": neighbour.schema}
+    tenant.sql(statement.format(**names))
+    found = report()
+    assert found["findings"] == [line.format(**names) for line in words]
+    assert not found["isolated"]
+
+
+def test_everybody_may_connect_or_create(report: Callable[..., dict[str, Any]], tenant: postgres.Tenant) -> None:
+    tenant.sql("GRANT CONNECT ON DATABASE barberpro TO PUBLIC; CREATE SCHEMA nobodys; GRANT USAGE ON SCHEMA nobodys TO PUBLIC")
+    try:
+        lines = report()["findings"]
+        assert lines[0] == "PUBLIC may connect to the tenants' database; revoke CONNECT from PUBLIC"
+        assert f"role {tenant.schema}_app of tenant shop-0000 may use schema nobodys" in lines
+        assert len(lines) == 5
+        assert len(report(shared_schemas=["public", "nobodys"])["findings"]) == 1
+    finally:
+        tenant.sql("REVOKE CONNECT ON DATABASE barberpro FROM PUBLIC; DROP SCHEMA nobodys")
+
+
+def test_a_tenant_without_a_schema_is_told(report: Callable[..., dict[str, Any]], api: StandIn) -> None:
+    api.items("/api/v1/secrets")
+    assert report()["report"]["sql"]["without_schema"] == [ONE, OTHER]
+
+
+def test_a_database_that_cannot_be_asked(report: Callable[..., dict[str, Any]], tenant: postgres.Tenant) -> None:
+    role = f"{tenant.schema}_app"
+    refused = report(user=role, password="wrong")
+    assert refused["msg"] == (
+        f"database barberpro at 127.0.0.1:{tenant.server.port} cannot be reached as role {role}: "
+        f'FATAL:  password authentication failed for user "{role}"; check that PostgreSQL runs and that the runner may reach it'
+    )
