@@ -76,15 +76,15 @@ def namespace(name: str, **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name, **labels}}}
 
 
-def objects(tenants: int) -> dict[str, list[dict[str, Any]]]:
-    """Return what the isolation report reads from a cluster with so many tenants."""
+def objects(tenants: int, prefix: str = "shop") -> dict[str, list[dict[str, Any]]]:
+    """Return what the isolation report reads from a cluster with so many tenants, named PREFIX-0000 and so on."""
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ("namespaces", "pods", "policies", "accounts", "roles", "role_bindings")}
     found |= {"cluster_roles": [], "cluster_role_bindings": []}
     for space, name, labels in SHARED:
         found["namespaces"].append(namespace(space))
         found["pods"].append({"metadata": {"namespace": space, "name": name, "labels": labels}, "spec": {"containers": []}})
     for number in range(tenants):
-        tenant = f"shop-{number:04d}"
+        tenant = f"{prefix}-{number:04d}"
         space = f"tenant-{tenant}"
         found["namespaces"].append(namespace(space, **{"barberpro.platform/tenant": tenant}))
         found["pods"] += pods(tenant, space)

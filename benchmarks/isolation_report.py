@@ -116,13 +116,14 @@ def live(kubeconfig: str, tenants: int = 1000) -> dict[str, Any]:
     label = ((resources.get(Ref("v1", "Namespace", "", "kube-system")) or {}).get("metadata") or {}).get("labels", {}).get("barberpro.platform/cluster")
     if label != "test":
         raise SystemExit(f"{kubeconfig}: kube-system lacks the label barberpro.platform/cluster=test: this makes {tenants} tenants in a cluster for tests only")
-    objects = fleet.objects(tenants)
+    objects = fleet.objects(tenants, prefix=f"fleet-{int(time.time()) % 10**6}")
     names = [item["metadata"]["name"] for item in objects["namespaces"] if item["metadata"]["name"].startswith("tenant-")]
     made = set(names)
     try:
         for kind, api_version, what in WAVES:
+            head = {"apiVersion": api_version, "kind": what}
             items = [item for item in objects[kind] if item["metadata"].get("namespace", item["metadata"]["name"]) in made]
-            checked(client.map(lambda item, kind=kind, api=api_version, what=what: resources.create({"apiVersion": api, "kind": what, **complete(kind, item)}), items))
+            checked(client.map(resources.create, [{**head, **complete(kind, item)} for item in items]))
         begun = time.perf_counter()
         found = _isolation.report(client, {**OPTIONS, "path": None, "database": None}, True)
         seconds = round(time.perf_counter() - begun, 2)

@@ -33,7 +33,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._policies impor
 )
 
 # What a class may do towards others: (ports, bits of the classes). One set of ports may be named more than once.
-Terms = tuple[tuple[tuple[PortTerm, ...] | None, int], ...]
+Terms = tuple[tuple["tuple[PortTerm, ...] | None", int], ...]
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._gate import pl
 from ansible_collections.barberpro.platform.plugins.module_utils._module import CLUSTER_ARGUMENTS
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 
-REACH = CHECKS["reach"].argument_spec()
-REACH["pull_secrets"]["no_log"] = False  # names
+# Pull secrets are given by name.
+REACH = {name: {**option, "no_log": False} if name == "pull_secrets" else option for name, option in CHECKS["reach"].argument_spec().items()}
 
 
 def main() -> None:

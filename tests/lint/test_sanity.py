@@ -28,7 +28,7 @@ NOT_OURS = ["pslint"]
 
 # No part of the collection, and of other rules: Go sources, Kubernetes manifests of many documents, applications in containers.
 # ruff, mypy and yamllint judge them in test_linters.py.
-BESIDE_THE_COLLECTION = {"cluster", "services"}
+BESIDE_THE_COLLECTION = {"benchmarks", "cluster", "services"}
 
 
 def copy_of_tracked_files(target: Path, without: Collection[str] = ()) -> Path:
