@@ -33,7 +33,9 @@ from ansible_collections.barberpro.platform.plugins.module_utils._policies impor
 )
 
 # What a class may do towards others: (ports, bits of the classes). One set of ports may be named more than once.
-Terms = tuple[tuple["tuple[PortTerm, ...] | None", int], ...]
+Term = tuple["tuple[PortTerm, ...] | None", int]
+Terms = tuple[Term, ...]
+Profile = frozenset[Term]
 
 
 @dataclass(frozen=True)
@@ -205,13 +207,13 @@ class Reachability:
             return ((None, others),)
         return tuple((ports, bits & others) for number in chosen for ports, bits in self.opens[number][direction] if bits & others)
 
-    def _profiles(self, classes: int, direction: str, others: int, own: Mapping[str, int]) -> dict[Terms, int]:
+    def _profiles(self, classes: int, direction: str, others: int, own: Mapping[str, int]) -> dict[Profile, int]:
         """Group classes by what they may do towards ``others`` outside of their own group; those that may do nothing are left out."""
-        found: dict[Terms, int] = defaultdict(int)
+        found: dict[Profile, int] = defaultdict(int)
         for item in members(classes):
             mine = own.get(self.classes[item].namespace, 0)
             # Rules that stay within the group differ from group to group and open nothing to others.
-            terms = tuple(sorted({term for term in self._terms(item, direction, others) if term[1] & ~mine}, key=repr))
+            terms = frozenset(term for term in self._terms(item, direction, others) if term[1] & ~mine)
             if terms:
                 found[terms] |= 1 << item
         return found
@@ -270,7 +272,7 @@ class Reachability:
         return [(self.policies[n].path, resolve(ports, named)) for n in chosen for ports, bits in self.opens[n][direction] if bits >> other & 1]
 
 
-def _union(terms: Terms) -> int:
+def _union(terms: Iterable[Term]) -> int:
     bits = 0
     for _ports, part in terms:
         bits |= part

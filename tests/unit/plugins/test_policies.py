@@ -171,6 +171,14 @@ def test_what_cannot_be_understood_is_named(spec: dict[str, Any], words: str) ->
     assert error.value.message.startswith(words)
 
 
+def test_a_fleet_of_many_thousand_classes() -> None:
+    """More than Python would print as digits of one number."""
+    names = [f"n{number}" for number in range(15000)]
+    model = Reachability({name: {} for name in names}, [pod("p", name) for name in names], [Policy.of(policy({"podSelector": {}}, "n0"))])
+    ((sources, targets, found),) = model.products(model.everything, model.everything, {})
+    assert (sources, targets, found) == (model.everything, model.everything & ~1, ALL_PORTS)
+
+
 def test_sets_of_ports() -> None:
     assert merged([("TCP", 5, 9), ("TCP", 1, 4), ("UDP", 1, 2)]) == (("TCP", 1, 9), ("UDP", 1, 2))
     assert common((("TCP", 1, 9),), (("TCP", 5, 20), ("UDP", 1, 9))) == (("TCP", 5, 9),)
