@@ -2,7 +2,8 @@
 
 `make bench-isolation` writes benchmarks/results/isolation.json. Objects are in memory on both sides: what is measured is the computation
 from parsed objects to the report, in seconds of this machine. The peer gets the same policies and pods as one file and computes all allowed
-connections; its fleet is doubled for as long as it answers within a minute. With --kubeconfig the module itself also runs on a cluster for
+connections; its fleet is doubled for as long as it answers within a minute. The ratio is one of CPU seconds (both compute in one thread), so
+that what else the machine does at the time does not count. With --kubeconfig the module itself also runs on a cluster for
 tests in which 1,000 tenants are made, reading included, and closes them again.
 """
 
@@ -61,7 +62,7 @@ def with_holes(objects: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[
 
 
 def analyzer(objects: dict[str, list[dict[str, Any]]]) -> float | None:
-    """Return the seconds that network-config-analyzer takes, None when it is more than the limit."""
+    """Return the CPU seconds that network-config-analyzer takes, None when it is more than the limit."""
     world = {
         "namespaces": {item["metadata"]["name"]: item["metadata"]["labels"] for item in objects["namespaces"]},
         "pods": [
@@ -81,7 +82,7 @@ def analyzer(objects: dict[str, list[dict[str, Any]]]) -> float | None:
     }
     command = [*judges.analyzer(), "--time"]
     try:
-        done = subprocess.run(command, input=json.dumps(world) + "\n", capture_output=True, text=True, check=True, timeout=LIMIT + 30)
+        done = subprocess.run(command, input=json.dumps(world) + "\n", capture_output=True, text=True, check=True, timeout=4 * LIMIT)
     except subprocess.TimeoutExpired:
         return None
     seconds = float(done.stdout)
@@ -153,10 +154,13 @@ def main() -> int:
         result["on_a_cluster"] = live(options.kubeconfig)
     size, peer = 5, None
     while (seconds := analyzer(fleet.objects(size))) is not None:
-        ours = measured(fleet.objects(size))["seconds"]
-        peer = {"tenants": size, "seconds": round(seconds, 2), "our_seconds": ours, "ratio": round(seconds / max(ours, 0.001), 1)}
+        objects = fleet.objects(size)
+        begun = time.process_time()
+        _isolation.finish(_isolation.build(objects, OPTIONS, {}), {})
+        ours = time.process_time() - begun
+        peer = {"tenants": size, "cpu_seconds": round(seconds, 2), "our_cpu_seconds": round(ours, 3), "ratio": round(seconds / ours, 1)}
         size *= 2
-    result["network-config-analyzer"] = {"largest_within_seconds": LIMIT, **(peer or {})}
+    result["network-config-analyzer"] = {"largest_within_cpu_seconds": LIMIT, **(peer or {})}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "isolation.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

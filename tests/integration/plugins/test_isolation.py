@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._isolation_rbac import Rbac
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
@@ -135,6 +137,30 @@ def test_the_playbook_says_so_and_fails(neighbours: tuple[Shop, Shop], kubectl: 
     assert f"ServiceAccount {one.namespace}/default may get, list, watch " in bad.stdout
     assert f" in namespace {other.namespace} (RoleBinding {other.namespace}/hole to ClusterRole view)" in bad.stdout
     assert "1 right too many" in bad.stdout
+
+
+def test_the_deployers_role_is_enough(neighbours: tuple[Shop, Shop], kubectl: Kubectl, unique: Callable[[str], str], tmp_path: Path) -> None:
+    one, _other = neighbours
+    environment = jinja2.Environment(undefined=jinja2.ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["to_json"] = json.dumps
+    template = environment.from_string((ROOT / "roles/platform/templates/deployer.yml.j2").read_text())
+    documents = [item for item in yaml.safe_load_all(template.render(platform_deployer_subjects=[])) if item]
+    (role,) = (item for item in documents if item["kind"] == "ClusterRole" and item["metadata"]["name"] == "barberpro-deployer")
+    name = unique("auditor")
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": "barberpro-system"}
+    binding = {"apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": ref, "subjects": [subject]}
+    kubectl("create", "serviceaccount", name, "-n", "barberpro-system")
+    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [{**role, "metadata": {"name": name}}, binding]}))
+    try:
+        raw = json.loads(kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+        raw["users"] = [{"name": raw["users"][0]["name"], "user": {"token": kubectl("create", "token", name, "-n", "barberpro-system").strip()}}]
+        (tmp_path / "kubeconfig").write_text(json.dumps(raw))
+        found = modules.call(isolation_report, {"kubeconfig": str(tmp_path / "kubeconfig"), "names": [one.name]})
+        assert found.get("isolated"), found
+    finally:
+        kubectl("delete", "clusterrole,clusterrolebinding", name)
+        kubectl("delete", "serviceaccount", name, "-n", "barberpro-system")
 
 
 def resources_of(client: Client) -> list[tuple[str, str]]:
