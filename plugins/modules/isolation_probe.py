@@ -105,6 +105,9 @@ elapsed_seconds:
   type: float
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.barberpro.platform.plugins.module_utils._checks import CHECKS
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import Clients
@@ -117,9 +120,9 @@ from ansible_collections.barberpro.platform.plugins.module_utils._plain import t
 REACH = {name: {**option, "no_log": False} if name == "pull_secrets" else option for name, option in CHECKS["reach"].argument_spec().items()}
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the check and translate its outcome into the module's result."""
-    module = AnsibleModule(argument_spec={**CLUSTER_ARGUMENTS, **REACH, "deadline": {"type": "float", "default": 90.0}}, supports_check_mode=True)
+    module = new(argument_spec={**CLUSTER_ARGUMENTS, **REACH, "deadline": {"type": "float", "default": 90.0}}, supports_check_mode=True)
     params = to_plain(module.params)
     check = {"check": "reach", **{name: params[name] for name in REACH}}
     planned = plan_checks([check], CHECKS, params["deadline"], check_mode=module.check_mode)

@@ -166,6 +166,7 @@ report:
       type: dict
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -185,9 +186,9 @@ DATABASE: dict[str, Any] = {
 }
 
 
-def main() -> None:
+def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = new(
         argument_spec={
             **_module.CLUSTER_ARGUMENTS,
             "names": {"type": "list", "elements": "str", "default": []},
