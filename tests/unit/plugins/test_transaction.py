@@ -81,7 +81,7 @@ def test_the_user_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ana")
     assert _lease.shown(run_identity("x", "deploy")).startswith(f"ana@{socket.gethostname()} (deploy since 20")
     monkeypatch.delenv("SUDO_USER")
-    monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("no entry for the uid")))
+    monkeypatch.setattr("getpass.getuser", lambda: (nothing for nothing in ()).throw(KeyError("no entry for the uid")))
     assert run_identity("x", "deploy")["user"] == str(os.getuid())
 
 
@@ -102,6 +102,6 @@ def test_only_a_process_of_this_machine_is_known_to_be_dead(changes: dict[str, A
 
 
 def test_a_system_that_does_not_tell_its_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: (_ for _ in ()).throw(OSError("no /proc")))
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: (nothing for nothing in ()).throw(OSError("no /proc")))
     assert _lease.boot() == ""
     assert _lease.process_started(1) is None
