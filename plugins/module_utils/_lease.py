@@ -9,6 +9,7 @@ All times are the API server's, so that a runner whose clock is wrong neither lo
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,12 +49,12 @@ def boot() -> str:
         return ""
 
 
-def is_dead(run: Mapping[str, Any], host: str) -> bool:
+def is_dead(run: Mapping[str, Any]) -> bool:
     """Return whether a run is known to have ended: it was a process of this machine that is not there any more.
 
     ``run`` has ``host``, ``boot``, ``pid`` and ``pid_started``. Of another machine (or container) nothing is known, so the answer is False.
     """
-    if run.get("host") != host or not run.get("boot") or run["boot"] != boot():
+    if run.get("host") != socket.gethostname() or not run.get("boot") or run["boot"] != boot():
         return False
     return process_started(int(run["pid"])) != run.get("pid_started")
 
@@ -86,16 +87,16 @@ class Lease:
         except ValueError:
             run = {}
         run = {"id": spec["holderIdentity"], **run}
-        if run["id"] == self.run["id"]:
+        if run["id"] == self.run.get("id"):
             return lease, run
-        if self._seconds_left(spec) <= 0 or is_dead(run, str(self.run.get("host"))):
+        if self._seconds_left(spec) <= 0 or is_dead(run):
             return lease, {}
         return lease, {**run, "seconds_left": round(self._seconds_left(spec))}
 
     def check(self) -> None:
         """Raise Held when another run holds the lease; nothing is written."""
         _lease, run = self.holder()
-        if run and run["id"] != self.run["id"]:
+        if run and run["id"] != self.run.get("id"):
             raise self._held(run)
 
     def acquire(self) -> None:

@@ -34,7 +34,7 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")))
     deadline = time.monotonic() + float(options["wait_timeout"])
     if options["state"] == "absent":
-        return _absent(store, record, engine, str(options.get("confirm") or ""), deadline, check_mode)
+        return _absent(store, record, engine, transaction, str(options.get("confirm") or ""), deadline, check_mode)
     with transaction.step("infrastructure"):
         return _present(store, record, engine, options, deadline, check_mode)
 
@@ -139,10 +139,11 @@ def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absen
     return Change(ref, "changed", "infrastructure", before=live, after=after)
 
 
-def _absent(store: Store, record: Record, engine: Engine, confirm: str, deadline: float, check_mode: bool) -> dict[str, Any]:
+def _absent(store: Store, record: Record, engine: Engine, transaction: Transaction, confirm: str, deadline: float, check_mode: bool) -> dict[str, Any]:
     tenant = engine.tenant
     if confirm != tenant:
         raise PlatformError(f"tenant {tenant}: removing it deletes its namespace and its history for good; repeat the name in confirm (given: {confirm!r})")
+    transaction.lease.check()
     names = [key.partition(" ")[2] for key in record.objects if key.startswith("Namespace ")]
     namespace = names[0] if names else f"tenant-{tenant}"
     changes = remove_tenant(engine.resources, engine, namespace, deadline=deadline, dry_run=check_mode)
@@ -152,4 +153,5 @@ def _absent(store: Store, record: Record, engine: Engine, confirm: str, deadline
         for number in kept:
             store.drop(number)
         store.forget()
+        transaction.forget()
     return _result(namespace, changes, created=False, wrote=bool(kept) or known)

@@ -105,6 +105,12 @@ class Transaction:
         return ours
 
 
+    def forget(self) -> None:
+        """Delete lease and journal of a tenant that is gone."""
+        for ref in (self.journal.ref, self.lease.ref):
+            self.lease.resources.delete(ref)
+
+
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the module C(transaction) is asked and return its result. Raises PlatformError."""
     resources = Resources(client)

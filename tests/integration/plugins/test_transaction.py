@@ -129,6 +129,18 @@ def test_two_runs_at_once_the_second_is_told_who_is_at_work(shop: Shop, shops: A
     assert shop.backend() == "booking-r2"
 
 
+def test_a_tenant_that_is_worked_on_is_not_removed_and_a_removed_one_leaves_nothing(shop: Shop, kubectl: Kubectl) -> None:
+    operator = Operator(shop, shop.set(), host="another-machine")
+    operator.plan()
+    shop.tenant(operator.objects, run=operator.run)
+    refused = shop.tenant(state="absent", confirm=shop.name)
+    assert refused["msg"].startswith(f"tenant {shop.name} is being changed by ")
+    assert kubectl("get", "namespace", shop.namespace, "-o", "name")
+    operator.transaction("ended")
+    assert shop.tenant(state="absent", confirm=shop.name)["changed"]
+    assert kubectl("get", "lease,secret", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={shop.name}", "-o", "name") == ""
+
+
 def test_a_lease_ends_by_itself_whatever_the_runners_clock_says(shop: Shop, kubectl: Kubectl) -> None:
     first = Operator(shop, shop.set(), host="another-machine")
     first.plan()

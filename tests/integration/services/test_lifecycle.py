@@ -129,7 +129,9 @@ async def test_a_second_signal_skips_the_drain():
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)
+    # The drain of a minute would outlast this.
     await asyncio.wait_for(serving, 10)
+    assert serving.done()
 
 
 def test_a_port_that_is_taken_is_named(tenant, start):
