@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import (
     CheckFailed,
     Clients,
@@ -181,6 +182,9 @@ def name_free(params: Mapping[str, Any], clients: Clients) -> str:
             raise CheckFailed(f"Namespace {namespace} exists and {whose}", "choose another tenant name, or remove the namespace", final=True)
         if live["metadata"].get("deletionTimestamp"):
             raise CheckFailed(f"Namespace {namespace} is being deleted", f"wait until it is gone: kubectl wait --for=delete ns/{namespace}")
+    claimed = _claims.holder(clients.resources, host)
+    if claimed not in (None, tenant):
+        raise CheckFailed(f"host {host} is taken: tenant {claimed} has claimed it", "choose another host name, or remove that tenant", final=True)
     for route in clients.resources.list("gateway.networking.k8s.io/v1", "HTTPRoute"):
         meta = route["metadata"]
         owner = (meta.get("labels") or {}).get(TENANT_LABEL)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._run import Run, conclude, in_phase
@@ -86,6 +87,7 @@ def finished(run: Run) -> None:
     if run.number != run.record.current and not run.dry:
         raise PlatformError(f"revision r{run.number} of tenant {run.tenant} is not promoted; call state promoted with the same objects first")
     run.delete_leftovers(objects)
+    run.release_hosts(_claims.host_of(objects))
     conclude(run, int(run.number or 0))
 
 

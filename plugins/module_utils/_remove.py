@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import TENANT_LABEL, Ref, Resources
 
 
 def remove_tenant(resources: Resources, engine: Engine, namespace: str, *, deadline: float, dry_run: bool) -> list[Change]:
-    """Delete the recorded objects outside the namespace and the namespace itself, and wait until it is gone.
+    """Delete the recorded objects outside the namespace and the namespace itself, wait until it is gone, and release its hosts.
 
     ``deadline`` is on the monotonic clock. Returns the changes. Raises PlatformError when the namespace is not the tenant's, or does not go.
     """
@@ -25,12 +26,13 @@ def remove_tenant(resources: Resources, engine: Engine, namespace: str, *, deadl
     plan = engine.plan([], remove=outside)
     if not dry_run:
         engine.execute(plan)
-    if live is None:
-        return plan.effective()
-    if not dry_run:
-        resources.delete(ref, uid=live["metadata"]["uid"])
-        wait_gone(resources, ref, deadline)
-    return Plan([*plan.changes, Change(ref, "deleted", "infrastructure", before=live)]).effective()
+    if live is not None:
+        if not dry_run:
+            resources.delete(ref, uid=live["metadata"]["uid"])
+            wait_gone(resources, ref, deadline)
+        plan.changes.append(Change(ref, "deleted", "infrastructure", before=live))
+    # Last, when no route bears it any more: from then on another tenant may take the host.
+    return [*plan.effective(), *_claims.release(resources, engine.tenant, dry_run=dry_run)]
 
 
 def wait_gone(resources: Resources, ref: Ref, deadline: float) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _diff
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, wave_of
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
@@ -133,6 +133,10 @@ class Run:
         if not self.dry:
             for key in keys:
                 self.record.objects.pop(key, None)
+
+    def release_hosts(self, keep: str) -> None:
+        """Give back the host names that the tenant has claimed, but ``keep``."""
+        self.note(Plan(_claims.release(self.resources, self.tenant, keep=keep, dry_run=self.dry)))
 
     def drop_revisions(self, numbers: Iterable[int]) -> None:
         """Delete stored sets."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _diff
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
@@ -61,6 +61,9 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
         wait_gone(resources, namespace, deadline)
         live = None
     created = live is None
+    # Before anything that bears the host is written. What an earlier run claimed stays until this one has ended well.
+    host = _claims.host_of(objects)
+    claims = [_claims.take(resources, tenant, host, dry_run=check_mode)] if host else []
     plan = _plan_of_new(engine, objects, namespace) if created else engine.plan(objects)
     if not check_mode and plan.effective():
         store.before_write()
@@ -81,7 +84,9 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     if not check_mode:
         waited = [Ref.of(obj) for obj in objects if obj["kind"] in ("Namespace", "ResourceQuota")]
         wait_ready(resources.client, waited, max(1.0, deadline - time.monotonic()))
-    return _result(namespace.name, [*plan.changes, *credentials], created=created)
+        if options.get("guarded"):
+            _guard.await_refusal(resources, namespace.name, host, deadline)
+    return _result(namespace.name, [*claims, *plan.changes, *credentials], created=created)
 
 
 def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:

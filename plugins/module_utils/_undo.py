@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant
@@ -33,6 +34,7 @@ def reverted(run: Run) -> None:
     objects, leftovers = _stored(run, int(target))
     plan = run.engine.plan(objects, remove=leftovers)
     _switch(run, objects, plan)
+    run.release_hosts(_claims.host_of(objects))
     run.forget(leftovers)
     if not run.dry:
         # The undone set is no revision to return to.
@@ -50,6 +52,7 @@ def _remove_first_deploy(run: Run) -> None:
         )
     run.number = None
     if not run.record.objects and not run.kept and run.record.pending is None:
+        run.release_hosts("")
         return
     changes = remove_tenant(run.resources, run.engine, run.namespace, deadline=run.deadline, dry_run=run.dry)
     run.note(Plan(changes))
@@ -68,6 +71,8 @@ def rolled_back(run: Run) -> None:
     run.number = target
     plan = run.engine.plan(objects, remove=leftovers)
     before = set(run.record.objects)
+    if host := _claims.host_of(objects):
+        run.note(Plan([_claims.take(run.resources, run.tenant, host, dry_run=run.dry)]))
     try:
         _up_and_switch(run, objects, plan)
     except NotReady:
@@ -77,6 +82,7 @@ def rolled_back(run: Run) -> None:
         run.record.current = target
         run.save()
     _rest(run, plan)
+    run.release_hosts(_claims.host_of(objects))
     run.forget(leftovers)
     conclude(run, target)
 

@@ -11,6 +11,8 @@ short_description: Converge the namespace, isolation objects and credentials of 
 description:
   - Applies the infrastructure objects of a tenant by server-side apply as field manager C(barberpro.platform), policies first,
     and returns when the namespace is active and its quotas are in force.
+  - Claims the host name that the annotation C(barberpro.platform/host) of the Namespace names by creating a ConfigMap that bears it. A host
+    that another tenant has claimed is refused before anything is written. O(state=absent) releases it.
   - Creates Secrets whose values are generated once and never shown, replaced or logged.
   - An object is written only when it differs from what is asked.
   - With O(state=absent) the namespace, everything in it and the stored revisions are removed.
@@ -62,6 +64,12 @@ options:
     type: str
   force_conflicts:
     description: Take over fields that another field manager has set. Without it such a field is an error that names the manager.
+    type: bool
+    default: false
+  guarded:
+    description:
+      - Wait until the platform's admission policies guard the namespace. By dry run a route is tried that must be refused, because its host
+        is not the one that the annotation C(barberpro.platform/host) of the Namespace names.
     type: bool
     default: false
   wait_timeout:
@@ -158,6 +166,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             },
             "confirm": {"type": "str"},
             "force_conflicts": {"type": "bool", "default": False},
+            "guarded": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 120.0},
             "run": {"type": "dict"},
         },

@@ -1,0 +1,52 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait until the guard rails of a namespace hold: policies and what they read of the Namespace reach the API server's caches a moment late."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+
+CONTROL = "control host-names"
+# No host of this domain can exist (RFC 2606), so no tenant has it.
+PROBE_HOST = "guard-probe.invalid"
+LIMIT_SECONDS = 30.0
+
+
+def await_refusal(resources: Resources, namespace: str, host: str, deadline: float) -> None:
+    """Return when the API server refuses, by dry run, a route for a host that is not the tenant's, and knows which one is.
+
+    ``deadline`` is on the monotonic clock; at most 30 s are waited. Raises PlatformError with the server's last answer.
+    """
+    started = time.monotonic()
+    limit = min(deadline, started + LIMIT_SECONDS)
+    pause = 0.1
+    while (answer := _answer(resources, namespace)) is None or CONTROL not in answer or host not in answer:
+        if time.monotonic() + pause > limit:
+            said = "admits it" if answer is None else f"said: {answer}"
+            raise PlatformError(
+                f"Namespace {namespace}: an HTTPRoute for {PROBE_HOST} must be refused there by {CONTROL} with the tenant's host {host}, but "
+                f"after {time.monotonic() - started:.0f} s the API server still {said}; run deploy_platform.yml, which installs the admission "
+                "policies, and deploy again"
+            )
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+
+
+def _answer(resources: Resources, namespace: str) -> str | None:
+    """Return why the API server refuses the probe, None when it does not."""
+    probe: dict[str, Any] = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "guard-probe", "namespace": namespace},
+        "spec": {"hostnames": [PROBE_HOST]},
+    }
+    try:
+        resources.create(probe, dry_run=True)
+    except ApiError as error:
+        return error.server_message
+    return None

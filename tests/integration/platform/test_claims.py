@@ -1,0 +1,144 @@
+"""A host name belongs to one tenant, and a namespace is handed over only when its guard rails hold."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.modules import release, stage_gate
+
+from tests.support import modules
+
+from .baseline import changed, good
+from .conftest import ZONE, Guarded
+
+pytestmark = pytest.mark.simulated
+
+
+@pytest.fixture
+def make(platform: None, admin: Resources, simulated_kubeconfig: str) -> Iterator[Callable[[], Guarded]]:
+    """Make tenants that are gone after the test."""
+    made: list[Guarded] = []
+
+    def one() -> Guarded:
+        made.append(Guarded(f"claim-{uuid.uuid4().hex[:6]}", "small", simulated_kubeconfig))
+        return made[-1]
+
+    yield one
+    for tenant in made:
+        tenant.clear_away(admin)
+
+
+def claims(admin: Resources, tenant: Guarded) -> list[str]:
+    """Return the hosts that a tenant has claimed."""
+    found = admin.list("v1", "ConfigMap", "barberpro-system", labels=f"barberpro.platform/claim=host,barberpro.platform/tenant={tenant.name}")
+    return sorted(item["data"]["host"] for item in found)
+
+
+def revert(tenant: Guarded) -> dict[str, Any]:
+    """Undo a first deploy, as the pipeline does."""
+    asked = {"name": tenant.name, "namespace": tenant.namespace, "state": "reverted", "kubeconfig": tenant.kubeconfig, "wait_timeout": 30}
+    return modules.call(release, asked)
+
+
+def test_of_racing_claims_exactly_one_wins(platform: None, admin: Resources, simulated_kubeconfig: str) -> None:
+    host = f"race-{uuid.uuid4().hex[:6]}.{ZONE}"
+    runners = [Resources(Client.from_options({"kubeconfig": simulated_kubeconfig})) for _number in range(8)]
+
+    def claim(number: int) -> str:
+        try:
+            return _claims.take(runners[number], f"racer-{number}", host).action
+        except PlatformError as error:
+            return error.message
+
+    with ThreadPoolExecutor(len(runners)) as executor:
+        said = list(executor.map(claim, range(len(runners))))
+    winner = f"racer-{said.index('created')}"
+    sentence = (
+        f"host {host} is taken: {_claims.claim_of(host)} says that tenant {winner} has claimed it; choose another host name (tenant_host), "
+        f"or remove tenant {winner}, which releases it"
+    )
+    assert sorted(said) == ["created"] + [sentence] * 7
+    assert _claims.take(admin, winner, host).action == "unchanged"
+    for number in range(len(runners)):
+        _claims.release(admin, f"racer-{number}")
+    assert _claims.holder(admin, host) is None
+
+
+def test_the_second_tenant_of_a_host_is_refused_and_leaves_nothing(make: Callable[[], Guarded], admin: Resources) -> None:
+    first, second = make(), make()
+    assert not first.converge().get("failed")
+    result = second.converge(host=first.host.upper())
+    assert result["msg"].startswith(f"host {first.host} is taken: ConfigMap barberpro-system/host-")
+    assert f"says that tenant {first.name} has claimed it; choose another host name (tenant_host)" in result["msg"]
+    assert admin.list("v1", "Namespace", labels=f"barberpro.platform/tenant={second.name}") == []
+    assert (claims(admin, first), claims(admin, second)) == ([first.host], [])
+    check = {"check": "name_free", "namespace": second.namespace, "host": first.host, "tenant": second.name}
+    gate = modules.call(stage_gate, {"stage": "validation", "budget_seconds": 30, "checks": [check], "kubeconfig": second.kubeconfig})
+    assert f"host {first.host} is taken: tenant {first.name} has claimed it; choose another host name, or remove that tenant" in gate["msg"]
+
+
+def test_a_claim_goes_with_its_tenant(make: Callable[[], Guarded], admin: Resources) -> None:
+    first, second = make(), make()
+    assert not first.converge().get("failed")
+    assert first.converge()["changed"] is False
+    assert first.converge(state="absent", objects=[], confirm=first.name)["changed"] is True
+    assert claims(admin, first) == []
+    result = second.converge(host=first.host)
+    assert not result.get("failed"), result
+    assert claims(admin, second) == [first.host]
+
+
+def test_an_undone_first_deploy_gives_its_host_back(make: Callable[[], Guarded], admin: Resources) -> None:
+    tenant = make()
+    assert not tenant.converge().get("failed")
+    result = revert(tenant)
+    assert result["removed_tenant"] is True
+    assert any(change["object"].startswith("ConfigMap barberpro-system/host-") and change["action"] == "deleted" for change in result["changes"])
+    assert claims(admin, tenant) == []
+
+
+def test_a_claim_of_a_run_that_was_killed_at_once_is_given_back_too(make: Callable[[], Guarded], admin: Resources) -> None:
+    tenant, neighbour = make(), make()
+    for one in (tenant, neighbour):
+        _claims.take(admin, one.name, one.host)
+    revert(tenant)
+    assert (claims(admin, tenant), claims(admin, neighbour)) == ([], [neighbour.host])
+    assert not neighbour.converge().get("failed")
+
+
+def test_a_new_host_is_in_force_when_the_module_returns(make: Callable[[], Guarded], admin: Resources) -> None:
+    tenant = make()
+    for number in range(5):
+        host = f"{tenant.name}-{number}.{ZONE}"
+        result = tenant.converge(host=host)
+        assert not result.get("failed"), result
+        route = changed(good(tenant)["route"], "spec.hostnames", [host])
+        assert tenant.person("stranger").create(route).startswith("httproutes") or admin.create(route, dry_run=True)
+        before = changed(route, "spec.hostnames", [f"{tenant.name}-{number - 1}.{ZONE}"])
+        with pytest.raises(PlatformError, match=f"control host-names: .* the tenant of this namespace has only {host} and names below it"):
+            admin.create(before, dry_run=True)
+    # What is not undone or finished yet may still have to go back to an earlier host.
+    assert len(claims(admin, tenant)) == 5
+
+
+def test_a_namespace_without_guard_rails_is_not_handed_over(make: Callable[[], Guarded]) -> None:
+    tenant = make()
+    objects = tenant.objects()
+    for obj in objects:
+        obj["metadata"]["labels"].pop("guarded.test/tenant", None)
+    result = tenant.converge(objects=objects, wait_timeout=3)
+    assert result["failed"], json.dumps(result)
+    assert result["msg"].startswith(
+        f"Namespace {tenant.namespace}: an HTTPRoute for guard-probe.invalid must be refused there by control host-names with the tenant's host {tenant.host}, "
+    )
+    assert result["msg"].endswith("the API server still admits it; run deploy_platform.yml, which installs the admission policies, and deploy again")
+    assert tenant.converge(objects=objects, guarded=False).get("failed") is None

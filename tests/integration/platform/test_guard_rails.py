@@ -1,0 +1,175 @@
+"""What a tenant's owner may do in the namespace, and that every single wrong field is refused by the control that is there for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .baseline import changed, good, pod_spec
+from .conftest import IMAGE, REGISTRY, ZONE, Guarded, Identity
+
+pytestmark = pytest.mark.simulated
+KINDS = ("pod", "deployment", "statefulset", "job", "cronjob", "service", "route", "claim", "role", "binding", "policy", "config", "secret", "account")
+# Where each kind holds the pod that it runs.
+PODS = {
+    "pod": "spec", "deployment": "spec.template.spec", "statefulset": "spec.template.spec", "job": "spec.template.spec",
+    "cronjob": "spec.jobTemplate.spec.template.spec",
+}
+FOREIGN = f"docker.io/library/busybox@sha256:{'b' * 64}"
+CATALOGUE = "comes from none of the registries of the image catalogue"
+LOOSE = "is neither pinned by digest nor pulled always; name it as IMAGE@sha256:DIGEST or set imagePullPolicy: Always"
+MANAGED = "metadata.labels.app~kubernetes~io/managed-by"
+RESERVED = "which only the platform gives; take it off and use a label of your own"
+SECURITY = 'violates PodSecurity "restricted:latest": '
+GATEWAY_ONLY = "a tenant is reached through the shared gateway only"
+EXISTING = "which may hold data of somebody else; leave volumeName and selector out and a new volume is made"
+SELECTS = "has a podSelector that can hit pods of the platform; ask for a label that only pods of your own carry"
+ESCALATION = "is attempting to grant RBAC permissions not currently held"
+CONTAINER = "spec.containers.0.securityContext"
+OTHER_APP = {"matchLabels": {"app": "other"}}
+
+# Control, what the sentence must say, kind, field, value.
+Mutant = tuple[str, str, str, str, Any]
+
+
+def images() -> list[Mutant]:
+    """Every way to run an image: foreign, by a tag, by a name that only begins like a registry of the catalogue."""
+    found: list[Mutant] = []
+    for kind, path in PODS.items():
+        image = f"{path}.containers.0.image"
+        found += [
+            ("control images", f"image {FOREIGN} {CATALOGUE} ({REGISTRY}/); push it there", kind, image, FOREIGN),
+            ("control images", f"image {REGISTRY}/booking:1 {LOOSE}", kind, image, f"{REGISTRY}/booking:1"),
+            ("control images", f"image {REGISTRY}.evil.test/booking@", kind, image, IMAGE.replace("/barberpro", "/barberpro.evil.test", 1)),
+            ("control images", f"image {FOREIGN} {CATALOGUE}", kind, f"{path}.initContainers", [{**pod_spec()["containers"][0], "name": "first", "image": FOREIGN}]),
+            ("control images", f"image {FOREIGN} {CATALOGUE}", kind, f"{path}.volumes", [{"name": "code", "image": {"reference": FOREIGN}}]),
+        ]
+    return found
+
+
+def pods() -> list[Mutant]:
+    """What Pod Security keeps out; it speaks for itself."""
+    restricted = (
+        (CONTAINER, {"privileged": True, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}, "privileged"), (f"{CONTAINER}.allowPrivilegeEscalation", True, "allowPrivilegeEscalation != false"),
+        (f"{CONTAINER}.capabilities.add", ["NET_RAW"], "unrestricted capabilities"), (f"{CONTAINER}.capabilities.drop", [], "unrestricted capabilities"),
+        (f"{CONTAINER}.runAsNonRoot", False, "runAsNonRoot != true"), (f"{CONTAINER}.runAsUser", 0, "runAsUser=0"),
+        (f"{CONTAINER}.seccompProfile", {"type": "Unconfined"}, "seccompProfile"),
+        ("spec.hostNetwork", True, "host namespaces"), ("spec.hostPID", True, "host namespaces"), ("spec.hostIPC", True, "host namespaces"),
+        ("spec.volumes", [{"name": "host", "hostPath": {"path": "/"}}], "restricted volume types"),
+        ("spec.volumes", [{"name": "nfs", "nfs": {"server": "10.0.0.1", "path": "/"}}], "restricted volume types"),
+        ("spec.securityContext.sysctls", [{"name": "kernel.msgmax", "value": "1"}], "forbidden sysctls"),
+        ("spec.containers.0.ports", [{"containerPort": 80, "hostPort": 80}], "hostPort"),
+    )
+    return [("PodSecurity", f"{SECURITY}{reason}", "pod", path, value) for path, value, reason in restricted]
+
+
+TABLE: list[Mutant] = [
+    *images(),
+    *pods(),
+    ("control services", f"has type NodePort: {GATEWAY_ONLY}; leave the type out and add an HTTPRoute", "service", "spec.type", "NodePort"),
+    ("control services", f"has type LoadBalancer: {GATEWAY_ONLY}", "service", "spec.type", "LoadBalancer"),
+    ("control services", f"has type ExternalName: {GATEWAY_ONLY}", "service", "spec", {"type": "ExternalName", "externalName": "db.neighbour.test"}),
+    ("control services", f"has externalIPs 192.0.2.7: {GATEWAY_ONLY}; remove them", "service", "spec.externalIPs", ["192.0.2.7"]),
+    ("control host-names", f"serves www.{ZONE}, and the tenant of this namespace has only", "route", "spec.hostnames", [f"www.{ZONE}"]),
+    ("control host-names", f"serves *.{ZONE}, and", "route", "spec.hostnames", [f"*.{ZONE}"]),
+    ("control host-names", "serves example.com, and", "route", "spec.hostnames.1", "example.com"),
+    ("control host-names", "serves x{host}, and", "route", "spec.hostnames", ["x{host}"]),
+    ("control host-names", "serves every host name, and", "route", "spec.hostnames", []),
+    ("control host-names", "serves every host name, and", "route", "spec.hostnames", None),
+    ("control volumes", "asks for storage class 'guarded-retain', and volumes of tenants come from guarded-delete", "claim",
+     "spec.storageClassName", "guarded-retain"),
+    ("control volumes", "asks for storage class ''", "claim", "spec.storageClassName", ""),
+    ("control volumes", "asks for storage class none", "claim", "spec.storageClassName", None),
+    ("control volumes", f"asks for the existing volume theirs, {EXISTING}", "claim", "spec.volumeName", "theirs"),
+    ("control volumes", "asks for the existing volume that its selector finds", "claim", "spec.selector", OTHER_APP),
+    ("control volumes", "asks for storage class 'guarded-retain'", "statefulset", "spec.volumeClaimTemplates.0.spec.storageClassName", "guarded-retain"),
+    ("control volumes", "asks for the existing volume theirs", "statefulset", "spec.volumeClaimTemplates.0.spec.volumeName", "theirs"),
+    ("control volumes", "asks for the existing volume theirs", "pod", "spec.volumes", [{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "guarded-delete", "volumeName": "theirs", "resources": {"requests": {"storage": "1Gi"}},
+    }}}}]),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {}),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/component": "booking"}}),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"barberpro.platform/database": "true"}}),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/managed-by": "barberpro.platform"}}),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]}),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": "pod-template-hash", "operator": "Exists"}]}),
+    *(
+        ("control network-policies", reason, "policy", f"spec.{way}", value)
+        for way, peers in (("ingress", "from"), ("egress", "to"))
+        for value, reason in (
+            ([{}], "has a rule without from or to, which means everybody"),
+            ([{peers: []}], "has a rule without from or to, which means everybody"),
+            ([{peers: [{"podSelector": OTHER_APP}]}, {}], "has a rule without from or to"),
+            ([{peers: [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}], "names the ipBlock 0.0.0.0/0; traffic to and from outside the namespace is declared"),
+            ([{peers: [{"podSelector": OTHER_APP}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]}], "names the ipBlock 10.0.0.0/8"),
+            ([{peers: [{"podSelector": {}}]}], "has an empty podSelector as a peer, which means every pod"),
+            ([{peers: [{"podSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}]}], "has an empty podSelector as a peer"),
+            ([{peers: [{"namespaceSelector": {}}]}], "has a namespaceSelector, which reaches out of the namespace"),
+            ([{peers: [{"podSelector": OTHER_APP, "namespaceSelector": {"matchLabels": {"a": "b"}}}]}], "has a namespaceSelector"),
+        )
+    ),
+    *(("control ownership", f"carries the label app.kubernetes.io/managed-by, {RESERVED}", kind, MANAGED, "barberpro.platform") for kind in KINDS),
+    ("control ownership", "carries the label barberpro.platform/tenant, ", "pod", "metadata.labels.barberpro~platform/tenant", "other"),
+    *(
+        ("control ownership", "carries the label barberpro.platform/database, ", kind,
+         f"{path.removesuffix('.spec')}.metadata.labels.barberpro~platform/database", "true")
+        for kind, path in PODS.items() if kind != "pod"
+    ),
+    ("control role-bindings", "binds Group system:authenticated, which is not of this tenant", "binding", "subjects.0",
+     {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:authenticated"}),
+    ("control role-bindings", "binds Group system:serviceaccounts, ", "binding", "subjects.1",
+     {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:serviceaccounts"}),
+    ("control role-bindings", "binds User system:anonymous, ", "binding", "subjects.0.name", "system:anonymous"),
+    ("control role-bindings", "binds ServiceAccount tenant-other/default, ", "binding", "subjects.0",
+     {"kind": "ServiceAccount", "name": "default", "namespace": "tenant-other"}),
+    ("RBAC", ESCALATION, "binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}),
+    ("RBAC", ESCALATION, "binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}),
+    ("RBAC", ESCALATION, "role", "rules.0.verbs", ["*"]),
+    ("RBAC", ESCALATION, "role", "rules.0.resources", ["*"]),
+    ("RBAC", ESCALATION, "role", "rules.0.resources", ["secrets"]),
+    ("RBAC", ESCALATION, "role", "rules.0.resources", ["pods/exec"]),
+    ("RBAC", ESCALATION, "role", "rules.0", {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["escalate"]}),
+]
+
+
+def test_there_are_at_least_sixty_mutants() -> None:
+    assert len({(kind, path, str(value)) for _control, _says, kind, path, value in TABLE}) >= 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_owner_makes_what_is_good(kind: str, shop: Guarded, owner: Identity) -> None:
+    assert owner.create(good(shop)[kind]) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("pod", "spec.containers.0.imagePullPolicy", "Always"), ("route", "spec.hostnames", ["www.{host}"]), ("route", "spec.hostnames", ["*.{host}"]),
+        ("policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "In", "values": ["mine"]}]}),
+        ("policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/managed-by": "them", "app.kubernetes.io/name": "x"}}),
+        ("policy", "spec.ingress", []), ("service", "spec.type", "ClusterIP"), ("binding", "subjects.0", {"kind": "ServiceAccount", "name": "mine"}),
+        ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "owner"}),
+    ],
+)
+def test_the_owner_makes_what_is_good_in_another_way(kind: str, path: str, value: Any, shop: Guarded, owner: Identity) -> None:
+    obj = changed(good(shop)[kind], path, value)
+    if path == "spec.containers.0.imagePullPolicy":
+        obj["spec"]["containers"][0]["image"] = f"{REGISTRY}/booking:1"
+    if obj["kind"] == "HTTPRoute":
+        obj["spec"]["hostnames"] = [name.format(host=shop.host) for name in obj["spec"]["hostnames"]]
+    if obj["kind"] == "RoleBinding" and path == "subjects.0":
+        obj["subjects"][0]["namespace"] = shop.namespace
+    assert owner.create(obj) == ""
+
+
+@pytest.mark.parametrize(("control", "says", "kind", "path", "value"), TABLE, ids=[f"{row[2]}-{row[3]}-{number}" for number, row in enumerate(TABLE)])
+def test_one_wrong_field_is_refused(control: str, says: str, kind: str, path: str, value: Any, shop: Guarded, owner: Identity) -> None:
+    obj = changed(good(shop)[kind], path, value)
+    if "{host}" in str(value):
+        obj["spec"]["hostnames"] = [name.format(host=shop.host) for name in value]
+    said = owner.create(obj)
+    assert says.format(host=shop.host) in said
+    if control.startswith("control "):
+        assert f"{control}: {obj['kind']} {shop.namespace}/mine" in said

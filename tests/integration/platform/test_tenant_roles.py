@@ -1,0 +1,83 @@
+"""What the roles owner, operator and viewer of a tenant may ask for, in their own namespace and in a neighbour's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .baseline import good
+from .conftest import Guarded, identity
+
+pytestmark = pytest.mark.simulated
+READ = {"get", "list", "watch"}
+WRITE = {"create", "update", "patch", "delete"}
+OWN = ("pods", "services", "configmaps", "persistentvolumeclaims", "deployments.apps", "jobs.batch", "networkpolicies.networking.k8s.io",
+       "httproutes.gateway.networking.k8s.io", "roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io")
+NEVER = ("pods/exec", "pods/attach", "pods/portforward", "pods/eviction", "pods/ephemeralcontainers", "serviceaccounts/token", "endpoints",
+         "endpointslices.discovery.k8s.io", "namespaces", "ingresses.networking.k8s.io", "daemonsets.apps", "horizontalpodautoscalers.autoscaling")
+
+
+def verbs(one: Guarded, role: str, resource: str, namespace: str) -> set[str]:
+    """Return what the API server says that somebody may do with a resource."""
+    who = identity(one.kubeconfig, f"{role}@{one.name}")
+    kind, _dot, group = resource.partition(".")
+    kind, _slash, part = kind.partition("/")
+    client = who.resources.client
+
+    def allowed(verb: str) -> bool:
+        attributes: dict[str, Any] = {"namespace": namespace, "verb": verb, "group": group, "resource": kind, "subresource": part}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
+        return bool(client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)["status"]["allowed"])
+
+    asked = sorted(READ | WRITE | {"deletecollection", "bind", "escalate", "impersonate"})
+    return {verb for verb, answer in zip(asked, client.map(allowed, asked), strict=True) if answer is True}
+
+
+def test_the_owner_serves_himself(shop: Guarded) -> None:
+    for resource in OWN:
+        assert verbs(shop, "owner", resource, shop.namespace) == READ | WRITE, resource
+    for resource in ("resourcequotas", "limitranges", "events"):
+        assert verbs(shop, "owner", resource, shop.namespace) == READ, resource
+    assert verbs(shop, "owner", "secrets", shop.namespace) == {"create", "delete"}
+
+
+def test_the_operator_restarts_and_reads_logs(shop: Guarded) -> None:
+    assert verbs(shop, "operator", "deployments.apps", shop.namespace) == READ | {"patch"}
+    assert verbs(shop, "operator", "pods/log", shop.namespace) == {"get"}
+    for resource in ("pods", "services", "configmaps", "networkpolicies.networking.k8s.io"):
+        assert verbs(shop, "operator", resource, shop.namespace) == READ, resource
+    assert verbs(shop, "operator", "secrets", shop.namespace) == set()
+
+
+def test_the_viewer_reads_and_never_secrets(shop: Guarded) -> None:
+    for resource in ("pods", "services", "configmaps", "deployments.apps", "resourcequotas"):
+        assert verbs(shop, "viewer", resource, shop.namespace) == READ, resource
+    for resource in ("secrets", "pods/log", "rolebindings.rbac.authorization.k8s.io"):
+        assert verbs(shop, "viewer", resource, shop.namespace) == set(), resource
+
+
+@pytest.mark.parametrize("role", ["owner", "operator", "viewer"])
+def test_nobody_enters_a_container_or_a_neighbour_s_namespace(role: str, shop: Guarded, tenants: dict[str, Guarded]) -> None:
+    for resource in NEVER:
+        assert verbs(shop, role, resource, shop.namespace) == set(), resource
+    for resource in (*OWN, "secrets"):
+        assert verbs(shop, role, resource, tenants["medium"].namespace) == set(), resource
+
+
+def test_the_owner_passes_on_what_he_has(shop: Guarded) -> None:
+    owner, clerk = shop.person("owner"), identity(shop.kubeconfig, "clerk")
+    binding = {**good(shop)["binding"], "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"}}
+    assert "cannot list" in clerk.list("v1", "Pod", shop.namespace)
+    assert owner.create(binding, dry_run=False) == ""
+    assert verbs_of_clerk(clerk, shop) == ""
+
+
+def verbs_of_clerk(clerk: Any, shop: Guarded) -> str:
+    """Return what the clerk is told when listing pods, once the authorizer knows the binding."""
+    said = "not asked"
+    for _attempt in range(50):
+        said = clerk.list("v1", "Pod", shop.namespace)
+        if not said:
+            break
+    return said
