@@ -111,7 +111,7 @@ class Guarded:
         """The infrastructure objects of the role tenant, with the label to which the policies of this folder are bound."""
         names = {"name": self.name, "namespace": self.namespace, "host": host or self.host, "vertical": "barbershop", "tier": self.tier}
         people = {role: [{"kind": "User", "name": f"{role}@{self.name}"}] for role in ("owner", "operator", "viewer")}
-        workloads = {"booking": {"port": 8080, "path": "/", "calls": []}}
+        workloads = {"booking": {"port": 8080, "path": "/", "calls": [], "admin": True}}
         platform = {
             "monitoring_namespace": NAMESPACES["monitoring"], "gateway_namespace": NAMESPACES["gateway"], "data_namespace": NAMESPACES["data"],
             "database_cidrs": [], "database_port": 5432,

@@ -88,6 +88,16 @@ TABLE: list[Mutant] = [
     ("control volumes", "asks for the existing volume theirs", "pod", "spec.volumes", [{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {
         "accessModes": ["ReadWriteOnce"], "storageClassName": "guarded-delete", "volumeName": "theirs", "resources": {"requests": {"storage": "1Gi"}},
     }}}}]),
+    *(
+        ("control secrets", f"reads Secret {name}, which the platform keeps for its own workloads; make a Secret of your own", kind, f"{PODS[kind]}.{path}", value)
+        for kind in ("pod", "deployment", "cronjob")
+        for path, value, name in (
+            ("volumes", [{"name": "s", "secret": {"secretName": "booking-database"}}], "booking-database"),
+            ("volumes", [{"name": "s", "projected": {"sources": [{"secret": {"name": "booking-database-owner"}}]}}], "booking-database-owner"),
+            ("containers.0.envFrom", [{"secretRef": {"name": "booking-admin"}}], "booking-admin"),
+            ("containers.0.env", [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "booking-admin", "key": "token"}}}], "booking-admin"),
+        )
+    ),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {}),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/component": "booking"}}),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"barberpro.platform/database": "true"}}),
@@ -149,7 +159,7 @@ def test_the_owner_makes_what_is_good(kind: str, shop: Guarded, owner: Identity)
         ("pod", "spec.containers.0.imagePullPolicy", "Always"), ("route", "spec.hostnames", ["www.{host}"]), ("route", "spec.hostnames", ["*.{host}"]),
         ("policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "In", "values": ["mine"]}]}),
         ("policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/managed-by": "them", "app.kubernetes.io/name": "x"}}),
-        ("policy", "spec.ingress", []), ("service", "spec.type", "ClusterIP"), ("binding", "subjects.0", {"kind": "ServiceAccount", "name": "mine"}),
+        ("pod", "spec.containers.0.envFrom", [{"secretRef": {"name": "mine"}}]), ("policy", "spec.ingress", []), ("service", "spec.type", "ClusterIP"), ("binding", "subjects.0", {"kind": "ServiceAccount", "name": "mine"}),
         ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "owner"}),
     ],
 )
