@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import TENANT_LABEL, Ref, Resources
 

@@ -26,6 +26,7 @@ GATEWAY_ONLY = "a tenant is reached through the shared gateway only"
 EXISTING = "which may hold data of somebody else; leave volumeName and selector out and a new volume is made"
 SELECTS = "has a podSelector that can hit pods of the platform; ask for a label that only pods of your own carry"
 ESCALATION = "is attempting to grant RBAC permissions not currently held"
+MAIN = pod_spec()["containers"][0]
 CONTAINER = "spec.containers.0.securityContext"
 OTHER_APP = {"matchLabels": {"app": "other"}}
 
@@ -42,7 +43,7 @@ def images() -> list[Mutant]:
             ("control images", f"image {FOREIGN} {CATALOGUE} ({REGISTRY}/); push it there", kind, image, FOREIGN),
             ("control images", f"image {REGISTRY}/booking:1 {LOOSE}", kind, image, f"{REGISTRY}/booking:1"),
             ("control images", f"image {REGISTRY}.evil.test/booking@", kind, image, IMAGE.replace("/barberpro", "/barberpro.evil.test", 1)),
-            ("control images", f"image {FOREIGN} {CATALOGUE}", kind, f"{path}.initContainers", [{**pod_spec()["containers"][0], "name": "first", "image": FOREIGN}]),
+            ("control images", f"image {FOREIGN} {CATALOGUE}", kind, f"{path}.initContainers", [{**MAIN, "name": "first", "image": FOREIGN}]),
             ("control images", f"image {FOREIGN} {CATALOGUE}", kind, f"{path}.volumes", [{"name": "code", "image": {"reference": FOREIGN}}]),
         ]
     return found
@@ -51,8 +52,10 @@ def images() -> list[Mutant]:
 def pods() -> list[Mutant]:
     """What Pod Security keeps out; it speaks for itself."""
     restricted = (
-        (CONTAINER, {"privileged": True, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}, "privileged"), (f"{CONTAINER}.allowPrivilegeEscalation", True, "allowPrivilegeEscalation != false"),
-        (f"{CONTAINER}.capabilities.add", ["NET_RAW"], "unrestricted capabilities"), (f"{CONTAINER}.capabilities.drop", [], "unrestricted capabilities"),
+        (CONTAINER, {"privileged": True, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}, "privileged"),
+        (f"{CONTAINER}.allowPrivilegeEscalation", True, "allowPrivilegeEscalation != false"),
+        (f"{CONTAINER}.capabilities.add", ["NET_RAW"], "unrestricted capabilities"),
+        (f"{CONTAINER}.capabilities.drop", [], "unrestricted capabilities"),
         (f"{CONTAINER}.runAsNonRoot", False, "runAsNonRoot != true"), (f"{CONTAINER}.runAsUser", 0, "runAsUser=0"),
         (f"{CONTAINER}.seccompProfile", {"type": "Unconfined"}, "seccompProfile"),
         ("spec.hostNetwork", True, "host namespaces"), ("spec.hostPID", True, "host namespaces"), ("spec.hostIPC", True, "host namespaces"),
@@ -89,7 +92,18 @@ TABLE: list[Mutant] = [
         "accessModes": ["ReadWriteOnce"], "storageClassName": "guarded-delete", "volumeName": "theirs", "resources": {"requests": {"storage": "1Gi"}},
     }}}}]),
     *(
-        ("control secrets", f"reads Secret {name}, which the platform keeps for its own workloads; make a Secret of your own", kind, f"{PODS[kind]}.{path}", value)
+        ("control priorities", "has priorityClassName system-cluster-critical, which would push other tenants off the nodes; leave it out", kind,
+         f"{PODS[kind]}.priorityClassName", "system-cluster-critical")
+        for kind in PODS
+    ),
+    *(
+        ("control ownership", "carries the label app.kubernetes.io/component, ", kind,
+         f"{PODS[kind].removesuffix('.spec') if kind != 'pod' else ''}.metadata.labels.app~kubernetes~io/component".lstrip("."), "booking")
+        for kind in PODS
+    ),
+    *(
+        ("control secrets", f"reads Secret {name}, which the platform keeps for its own workloads; make a Secret of your own", kind,
+         f"{PODS[kind]}.{path}", value)
         for kind in ("pod", "deployment", "cronjob")
         for path, value, name in (
             ("volumes", [{"name": "s", "secret": {"secretName": "booking-database"}}], "booking-database"),
@@ -159,7 +173,8 @@ def test_the_owner_makes_what_is_good(kind: str, shop: Guarded, owner: Identity)
         ("pod", "spec.containers.0.imagePullPolicy", "Always"), ("route", "spec.hostnames", ["www.{host}"]), ("route", "spec.hostnames", ["*.{host}"]),
         ("policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "In", "values": ["mine"]}]}),
         ("policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/managed-by": "them", "app.kubernetes.io/name": "x"}}),
-        ("pod", "spec.containers.0.envFrom", [{"secretRef": {"name": "mine"}}]), ("policy", "spec.ingress", []), ("service", "spec.type", "ClusterIP"), ("binding", "subjects.0", {"kind": "ServiceAccount", "name": "mine"}),
+        ("pod", "spec.containers.0.envFrom", [{"secretRef": {"name": "mine"}}]), ("policy", "spec.ingress", []),
+        ("service", "spec.type", "ClusterIP"), ("binding", "subjects.0", {"kind": "ServiceAccount", "name": "mine"}),
         ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "owner"}),
     ],
 )

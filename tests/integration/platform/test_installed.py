@@ -48,7 +48,7 @@ def pod(image: str) -> dict[str, Any]:
 
 def test_tenants_have_no_ports_of_the_nodes() -> None:
     service = named("Service", "open", PREFLIGHT, spec={"type": "NodePort", "selector": {"a": "b"}, "ports": [{"port": 80}]})
-    assert "Service open has type NodePort: a tenant is reached through the shared gateway only" in dry_create(service)
+    assert f"control services: Service {PREFLIGHT}/open has type NodePort: a tenant is reached through the shared gateway only" in dry_create(service)
 
 
 def test_tenants_run_images_of_the_catalogue_only() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _checks_capacity
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_cluster import version_tuple
+from ansible_collections.barberpro.platform.plugins.module_utils._claims import claim_of
 
 from tests.support.api_stand_in import StandIn, secret
 from tests.support.loopback import Reply, Request
@@ -93,6 +94,10 @@ def test_name_free(api: StandIn, check: Check) -> None:
     api.items(f"{GATEWAY}/httproutes", route)
     taken = "failed: host x.barberpro.test is taken by HTTPRoute tenant-y/main of tenant y; choose another host name"
     assert check("name_free", **asked) == taken
+    claim = {"metadata": {"name": "host"}, "data": {"host": "x.barberpro.test", "tenant": "y"}}
+    api.answers[f"GET /api/v1/namespaces/barberpro-system/configmaps/{claim_of('x.barberpro.test').name}"] = claim
+    claimed = "failed: host x.barberpro.test is taken: tenant y has claimed it; choose another host name, or remove that tenant"
+    assert check("name_free", **asked) == claimed
     namespace["metadata"]["labels"] = {"barberpro.platform/tenant": "z"}
     assert "Namespace tenant-x exists and belongs to tenant z; choose another tenant name" in check("name_free", **asked)
     namespace["metadata"]["labels"] = {}
