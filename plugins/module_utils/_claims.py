@@ -62,6 +62,8 @@ def take(resources: Resources, tenant: str, host: str, *, dry_run: bool = False)
         try:
             made = claim if dry_run else resources.create(claim)
         except ApiError as error:
+            if error.not_found:
+                raise PlatformError(f"namespace {SYSTEM_NAMESPACE} does not exist: the platform is not installed; run deploy_platform.yml") from error
             if error.status != 409:
                 raise
             continue

@@ -98,6 +98,14 @@ def test_all_at_once_is_no_way_round(shop: Guarded, stranger: Identity, admin: R
     assert {item["metadata"]["name"] for item in admin.list("networking.k8s.io/v1", "NetworkPolicy", shop.namespace)} >= {"default-deny", "allow-dns"}
 
 
+def test_the_deployer_may_make_all_of_it(shop: Guarded, deployer: Identity) -> None:
+    # Under other names: who changes nothing of a Role is not asked whether he has what it gives.
+    objects = [obj for obj in shop.objects() if obj["kind"] != "Namespace"]
+    for obj in objects:
+        obj["metadata"]["name"] += "-again"
+    assert {str(Ref.of(obj)): said for obj in objects if (said := deployer.apply(obj))} == {}
+
+
 @pytest.mark.parametrize("role", ["owner", "operator"])
 def test_people_restart_what_the_platform_runs(role: str, shop: Guarded, workload: Ref) -> None:
     now = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
