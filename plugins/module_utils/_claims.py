@@ -10,7 +10,7 @@ creates an object of one name once: of two racing claims one wins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change
@@ -42,8 +42,11 @@ def holder(resources: Resources, host: str) -> str | None:
     return None if found is None else _tenant(found)
 
 
-def take(resources: Resources, tenant: str, host: str, *, dry_run: bool = False) -> Change:
-    """Claim a host name for a tenant; nothing is written when it has it. Raises PlatformError that names the tenant which has it."""
+def take(resources: Resources, tenant: str, host: str, *, dry_run: bool = False, before_write: Callable[[], None] = lambda: None) -> Change:
+    """Claim a host name for a tenant; nothing is written when it has it. Raises PlatformError that names the tenant which has it.
+
+    ``before_write`` is called before each write, so that a run can record what it means to do.
+    """
     ref = claim_of(host)
     labels = {"app.kubernetes.io/managed-by": PREFIX, TENANT_LABEL: tenant, CLAIM_LABEL: "host"}
     claim = {
@@ -60,6 +63,8 @@ def take(resources: Resources, tenant: str, host: str, *, dry_run: bool = False)
         if present is not None:
             raise PlatformError(taken(host, _tenant(present)))
         try:
+            if not dry_run:
+                before_write()
             made = claim if dry_run else resources.create(claim)
         except ApiError as error:
             if error.not_found:
@@ -80,7 +85,9 @@ def taken(host: str, owner: str) -> str:
     )
 
 
-def release(resources: Resources, tenant: str, *, keep: str = "", dry_run: bool = False) -> list[Change]:
+def release(
+    resources: Resources, tenant: str, *, keep: str = "", dry_run: bool = False, before_write: Callable[[], None] = lambda: None
+) -> list[Change]:
     """Give back every host name of a tenant but ``keep``; others may claim them from then on. Returns the deletions."""
     kept = claim_of(keep) if keep else None
     changes = []
@@ -89,6 +96,7 @@ def release(resources: Resources, tenant: str, *, keep: str = "", dry_run: bool 
         if ref == kept:
             continue
         if not dry_run:
+            before_write()
             resources.delete(ref, uid=found["metadata"]["uid"])
         changes.append(Change(ref, "deleted", "infrastructure", before=found))
     return changes

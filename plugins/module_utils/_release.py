@@ -87,7 +87,8 @@ def finished(run: Run) -> None:
     if run.number != run.record.current and not run.dry:
         raise PlatformError(f"revision r{run.number} of tenant {run.tenant} is not promoted; call state promoted with the same objects first")
     run.delete_leftovers(objects)
-    run.release_hosts(_claims.host_of(objects))
+    if host := _claims.host_of(objects):
+        run.release_hosts(host)
     conclude(run, int(run.number or 0))
 
 

@@ -135,8 +135,9 @@ class Run:
                 self.record.objects.pop(key, None)
 
     def release_hosts(self, keep: str) -> None:
-        """Give back the host names that the tenant has claimed, but ``keep``."""
-        self.note(Plan(_claims.release(self.resources, self.tenant, keep=keep, dry_run=self.dry)))
+        """Give back the host names that the tenant has claimed, but ``keep``; "" gives back all."""
+        claims = _claims.release(self.resources, self.tenant, keep=keep, dry_run=self.dry, before_write=self.store.before_write)
+        self.note(Plan(claims))
 
     def drop_revisions(self, numbers: Iterable[int]) -> None:
         """Delete stored sets."""

@@ -63,7 +63,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     created = live is None
     # Before anything that bears the host is written. What an earlier run claimed stays until this one has ended well.
     host = _claims.host_of(objects)
-    claims = [_claims.take(resources, tenant, host, dry_run=check_mode)] if host else []
+    claims = [_claims.take(resources, tenant, host, dry_run=check_mode, before_write=store.before_write)] if host else []
     plan = _plan_of_new(engine, objects, namespace) if created else engine.plan(objects)
     if not check_mode and plan.effective():
         store.before_write()

@@ -34,7 +34,8 @@ def reverted(run: Run) -> None:
     objects, leftovers = _stored(run, int(target))
     plan = run.engine.plan(objects, remove=leftovers)
     _switch(run, objects, plan)
-    run.release_hosts(_claims.host_of(objects))
+    if host := _claims.host_of(objects):
+        run.release_hosts(host)
     run.forget(leftovers)
     if not run.dry:
         # The undone set is no revision to return to.
@@ -71,8 +72,9 @@ def rolled_back(run: Run) -> None:
     run.number = target
     plan = run.engine.plan(objects, remove=leftovers)
     before = set(run.record.objects)
-    if host := _claims.host_of(objects):
-        run.note(Plan([_claims.take(run.resources, run.tenant, host, dry_run=run.dry)]))
+    host = _claims.host_of(objects)
+    if host:
+        run.note(Plan([_claims.take(run.resources, run.tenant, host, dry_run=run.dry, before_write=run.store.before_write)]))
     try:
         _up_and_switch(run, objects, plan)
     except NotReady:
@@ -82,7 +84,8 @@ def rolled_back(run: Run) -> None:
         run.record.current = target
         run.save()
     _rest(run, plan)
-    run.release_hosts(_claims.host_of(objects))
+    if host:
+        run.release_hosts(host)
     run.forget(leftovers)
     conclude(run, target)
 

@@ -43,10 +43,21 @@ def claims(admin: Resources, tenant: Guarded) -> list[str]:
     return sorted(item["data"]["host"] for item in found)
 
 
-def revert(tenant: Guarded) -> dict[str, Any]:
-    """Undo a first deploy, as the pipeline does."""
-    asked = {"name": tenant.name, "namespace": tenant.namespace, "state": "reverted", "kubeconfig": tenant.kubeconfig, "wait_timeout": 30}
-    return modules.call(release, asked)
+def released(tenant: Guarded, state: str, **options: Any) -> dict[str, Any]:
+    """Take the release of a tenant to a state, as the pipeline does."""
+    asked = {"name": tenant.name, "namespace": tenant.namespace, "state": state, "kubeconfig": tenant.kubeconfig, "wait_timeout": 30, **options}
+    result = modules.call(release, asked)
+    assert not result.get("failed"), result
+    return result
+
+
+def deploy(tenant: Guarded, host: str, until: str = "finished") -> None:
+    """Converge and release a tenant's infrastructure under a host."""
+    assert not tenant.converge(host=host).get("failed")
+    for state in ("staged", "promoted", "finished"):
+        released(tenant, state, objects=tenant.objects(host))
+        if state == until:
+            break
 
 
 def test_of_racing_claims_exactly_one_wins(platform: None, admin: Resources, simulated_kubeconfig: str) -> None:
@@ -100,7 +111,7 @@ def test_a_claim_goes_with_its_tenant(make: Callable[[], Guarded], admin: Resour
 def test_an_undone_first_deploy_gives_its_host_back(make: Callable[[], Guarded], admin: Resources) -> None:
     tenant = make()
     assert not tenant.converge().get("failed")
-    result = revert(tenant)
+    result = released(tenant, "reverted")
     assert result["removed_tenant"] is True
     assert any(change["object"].startswith("ConfigMap barberpro-system/host-") and change["action"] == "deleted" for change in result["changes"])
     assert claims(admin, tenant) == []
@@ -110,9 +121,27 @@ def test_a_claim_of_a_run_that_was_killed_at_once_is_given_back_too(make: Callab
     tenant, neighbour = make(), make()
     for one in (tenant, neighbour):
         _claims.take(admin, one.name, one.host)
-    revert(tenant)
+    released(tenant, "reverted")
     assert (claims(admin, tenant), claims(admin, neighbour)) == ([], [neighbour.host])
     assert not neighbour.converge().get("failed")
+
+
+def test_a_new_host_is_taken_beside_the_old_until_the_run_has_ended(make: Callable[[], Guarded], admin: Resources) -> None:
+    tenant, neighbour = make(), make()
+    old, new, third = (f"{tenant.name}-{number}.{ZONE}" for number in range(3))
+    deploy(tenant, old)
+    deploy(tenant, new, until="promoted")
+    assert claims(admin, tenant) == [old, new]
+    released(tenant, "reverted", previous=1)
+    assert claims(admin, tenant) == [old]
+    deploy(tenant, new)
+    assert claims(admin, tenant) == [new]
+    released(tenant, "rolled_back", to_revision=1)
+    assert claims(admin, tenant) == [old]
+    assert not neighbour.converge(host=new).get("failed")
+    assert f"host {new} is taken" in tenant.converge(host=new)["msg"]
+    deploy(tenant, third)
+    assert (claims(admin, tenant), claims(admin, neighbour)) == ([third], [new])
 
 
 def test_a_new_host_is_in_force_when_the_module_returns(make: Callable[[], Guarded], admin: Resources) -> None:
