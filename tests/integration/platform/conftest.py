@@ -27,7 +27,15 @@ IMAGE = f"{REGISTRY}/booking@sha256:{'a' * 64}"
 GUARD_LABEL = "guarded.test/tenant"
 DEPLOYER = "guarded-deployer"
 NAMESPACES = {name: f"guarded-{name}" for name in ("gateway", "data", "monitoring", "preflight")}
-TIERS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]
+
+
+def defaults(role: str) -> dict[str, Any]:
+    """Return the default variables of a role."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
+    return found
+
+
+TIERS: dict[str, dict[str, Any]] = defaults("vertical_base")["vertical_base_tiers"]
 
 
 class Person(Client):
@@ -107,20 +115,24 @@ class Guarded:
         """The tenant's host name."""
         return f"{self.name}.{ZONE}"
 
-    def objects(self, host: str = "") -> list[dict[str, Any]]:
-        """The infrastructure objects of the role tenant, with the label to which the policies of this folder are bound."""
+    def objects(self, host: str = "", *phases: str) -> list[dict[str, Any]]:
+        """What the pipeline renders for the tenant, the infrastructure unless phases are named; the label to which the policies of this
+        folder are bound is on the Namespace."""
         names = {"name": self.name, "namespace": self.namespace, "host": host or self.host, "vertical": "barbershop", "tier": self.tier}
         people = {role: [{"kind": "User", "name": f"{role}@{self.name}"}] for role in ("owner", "operator", "viewer")}
-        workloads = {"booking": {"port": 8080, "path": "/", "calls": [], "admin": True}}
         platform = {
             "monitoring_namespace": NAMESPACES["monitoring"], "gateway_namespace": NAMESPACES["gateway"], "data_namespace": NAMESPACES["data"],
-            "database_cidrs": [], "database_port": 5432,
+            "database_cidrs": [], "database_port": 5432, "gateway_name": "barberpro",
         }
+        base, shop, monitoring = (defaults(role) for role in ("vertical_base", "barbershop", "monitoring"))
         context = {
-            "tenant": {**names, "market_size": "small", "region": "caba"}, "access": people, "workloads": workloads, "platform": platform,
-            "quota": TIERS[self.tier], "revision": "@revision@",
+            "tenant": {**names, "market_size": "small", "region": "caba"}, "access": people, "platform": platform, "quota": TIERS[self.tier],
+            "workloads": {**base["vertical_base_workloads"], **shop["barbershop_workloads"]}, "market": {"replicas": 1}, "business": {"name": self.name},
+            "images": {"booking": IMAGE, "walkin_queue": IMAGE}, "revision": "@revision@",
+            "monitoring": {key.removeprefix("monitoring_"): value for key, value in monitoring.items() if key != "monitoring_context"},
         }
-        rendered = render([str(ROOT / "roles/tenant/templates")], context, ["infrastructure"])
+        folders = [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]
+        rendered = render(folders, context, list(phases) or ["infrastructure"])
         for obj in rendered:
             if obj["kind"] == "Namespace":
                 obj["metadata"]["labels"][GUARD_LABEL] = self.name

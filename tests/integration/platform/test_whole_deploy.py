@@ -1,0 +1,84 @@
+"""All that a deploy writes is admitted, what the cluster's controllers make of it too; and all of it is out of the tenant's reach."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import wave_of
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach import probe_pod
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PHASES, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
+
+from .conftest import DEPLOYER, IMAGE, Guarded, Identity, identity
+
+pytestmark = pytest.mark.simulated
+
+
+@pytest.fixture(scope="module")
+def deployed(platform: None, admin: Resources, simulated_kubeconfig: str) -> Iterator[tuple[Guarded, list[dict[str, Any]]]]:
+    """A barbershop, applied whole as the deployer."""
+    tenant = Guarded(f"whole-{uuid.uuid4().hex[:6]}", "small", simulated_kubeconfig)
+    deployer = identity(simulated_kubeconfig, DEPLOYER)
+    objects = numbered(tenant.objects("", *PHASES), 1)
+    for obj in sorted(objects, key=lambda item: wave_of(item["kind"])):
+        deployer.resources.apply(obj)
+    yield tenant, objects
+    tenant.clear_away(admin)
+
+
+def running(admin: Resources, tenant: Guarded, labels: str) -> bool:
+    """Say whether a pod has got to a node and its kubelet has reported, which only those two may write."""
+    pods = admin.list("v1", "Pod", tenant.namespace, labels=labels)
+    return any((pod.get("status") or {}).get("phase") in ("Running", "Succeeded") for pod in pods)
+
+
+def test_controllers_scheduler_and_nodes_do_their_work(deployed: tuple[Guarded, list[dict[str, Any]]], admin: Resources) -> None:
+    tenant, objects = deployed
+    names = [obj["metadata"]["labels"]["app.kubernetes.io/name"] for obj in objects if obj["kind"] in ("Deployment", "Job")]
+    assert sorted(names) == ["booking", "booking-migrate", "walkin-queue", "walkin-queue-migrate"]
+    deadline = time.monotonic() + 60
+    while missing := [name for name in names if not running(admin, tenant, f"app.kubernetes.io/name={name}")]:
+        assert time.monotonic() < deadline, f"no pod of {missing} runs after 60 s"
+        time.sleep(0.3)
+
+
+def test_the_gate_s_probe_is_admitted(deployed: tuple[Guarded, list[dict[str, Any]]], simulated_kubeconfig: str) -> None:
+    tenant, _objects = deployed
+    labels = {"app.kubernetes.io/component": "booking", "barberpro.platform/tenant": tenant.name, "barberpro.platform/database": "true"}
+    pod = probe_pod({
+        "namespace": tenant.namespace, "image": IMAGE, "labels": labels, "open": ["a:1"], "closed": ["b:1"], "timeout": 3, "service_account": "booking",
+        "pull_secrets": [],
+    })
+    assert identity(simulated_kubeconfig, DEPLOYER).create(pod) == ""
+    said = owner_of(tenant).create(pod)
+    assert f"control ownership: Pod {tenant.namespace}/{pod['metadata']['name']} carries the label " in said
+
+
+def owner_of(tenant: Guarded) -> Identity:
+    """The owner of a tenant."""
+    return tenant.person("owner")
+
+
+def test_nothing_of_it_is_the_tenant_s_to_change(deployed: tuple[Guarded, list[dict[str, Any]]], admin: Resources) -> None:
+    tenant, objects = deployed
+    admin.apply({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "everything", "namespace": tenant.namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": f"stranger@{tenant.name}"}],
+    })
+    stranger = tenant.person("stranger")
+    deadline = time.monotonic() + 10
+    while stranger.get(Ref("v1", "Secret", tenant.namespace, "none")).find("forbidden") > 0:
+        assert time.monotonic() < deadline, "the API server does not know the binding after 10 s"
+        time.sleep(0.1)
+    open_to_tenant = [
+        str(Ref.of(obj)) for obj in objects
+        if not all("control ownership: " in said or "control namespaces: " in said
+                   for said in (stranger.patch(Ref.of(obj), {"metadata": {"annotations": {"a": "b"}}}), stranger.delete(Ref.of(obj))))
+    ]
+    assert open_to_tenant == []
+    assert len(objects) > 30
