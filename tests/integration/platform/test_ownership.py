@@ -180,6 +180,13 @@ def test_there_is_no_way_past_the_shared_gateway(version: str, kind: str, spec: 
     assert f"control host-names: {kind} {shop.namespace}/mine would lead traffic past the shared gateway; use an HTTPRoute" in said
 
 
+def test_kinds_without_a_namespace_are_no_tenant_s(tenants: dict[str, Guarded], admin: Resources) -> None:
+    # A selector of namespaces does not keep them out of a policy, and this one has none to read.
+    spec = {"controllerName": "guarded.test/none"}
+    obj = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "guarded"}, "spec": spec}
+    assert admin.create(obj, dry_run=True)["kind"] == "GatewayClass"
+
+
 def test_the_namespace_is_the_platform_s(shop: Guarded, stranger: Identity, owner: Identity, deployer: Identity) -> None:
     ref = Ref("v1", "Namespace", "", shop.namespace)
     changes: tuple[dict[str, Any], ...] = (
