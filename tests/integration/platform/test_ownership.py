@@ -34,7 +34,7 @@ def workload(shop: Guarded, deployer: Identity, admin: Resources) -> Ref:
     obj = named(shop, "apps/v1", "Deployment", "booking-r1", spec={"replicas": 1, "selector": selector, "template": pod})
     obj["metadata"]["labels"] = labels
     assert deployer.create(obj, dry_run=False) == ""
-    assert shop.person("owner").create(good(shop)["pod"], dry_run=False) == ""
+    assert shop.person("owner").create({**good(shop)["pod"], "metadata": {"name": "own", "namespace": shop.namespace}}, dry_run=False) == ""
     pods(shop, admin)
     return Ref.of(obj)
 
@@ -89,7 +89,7 @@ def test_the_owner_cannot_change_them_either(shop: Guarded, owner: Identity, wor
     for ref in (workload, Ref("networking.k8s.io/v1", "NetworkPolicy", shop.namespace, "default-deny"), Ref("v1", "ServiceAccount", shop.namespace, "booking")):
         assert "control ownership: " in owner.patch(ref, {"metadata": {"annotations": {"a": "b"}}})
         assert "control ownership: " in owner.delete(ref)
-    assert owner.delete(Ref("v1", "Pod", shop.namespace, "mine")) == ""
+    assert owner.delete(Ref("v1", "Pod", shop.namespace, "own")) == ""
 
 
 def test_all_at_once_is_no_way_round(shop: Guarded, stranger: Identity, admin: Resources, workload: Ref) -> None:
@@ -131,12 +131,12 @@ def test_subresources_are_no_way_round(shop: Guarded, stranger: Identity, admin:
 def test_debug_containers_obey_the_rules_of_images(image: str, shop: Guarded, stranger: Identity, admin: Resources, workload: Ref) -> None:
     container = {**template()["spec"]["containers"][0], "name": "debugger"}
     del container["resources"]
-    mine = Ref("v1", "Pod", shop.namespace, "mine")
+    mine = Ref("v1", "Pod", shop.namespace, "own")
     patch = {"spec": {"ephemeralContainers": [container]}}
     assert stranger.patch(mine, patch, "ephemeralcontainers") == ""
     wrong = copy.deepcopy(patch)
     wrong["spec"]["ephemeralContainers"][0]["image"] = image
-    assert f"control images: Pod {shop.namespace}/mine: image {image} " in stranger.patch(mine, wrong, "ephemeralcontainers")
+    assert f"control images: Pod {shop.namespace}/own: image {image} " in stranger.patch(mine, wrong, "ephemeralcontainers")
     assert "control ownership: " in stranger.patch(pods(shop, admin)[0], patch, "ephemeralcontainers")
 
 
@@ -204,7 +204,7 @@ def test_the_namespace_is_the_platform_s(shop: Guarded, stranger: Identity, owne
 
 
 def test_a_claim_is_not_led_to_an_existing_volume_later(shop: Guarded, owner: Identity, admin: Resources) -> None:
-    claim = good(shop)["claim"]
+    claim = {**good(shop)["claim"], "metadata": {"name": "later", "namespace": shop.namespace}}
     admin.apply(claim)
     change = {"spec": {"volumeName": "theirs"}}
     assert "control volumes: PersistentVolumeClaim" in owner.patch(Ref.of(claim), change)
