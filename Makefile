@@ -26,7 +26,7 @@ demo: doctor setup ## From a bare machine to a barbershop that serves over HTTPS
 test: doctor setup setup-test ## Every check of this repository, cheapest first; ends with pytest's summary
 	@$(MAKE) cluster images platform
 	@$(MAKE) cluster PROFILE=simulated
-	@$(STEP) "All tests" -- $(PYTEST) --verbose --cov --cov-report=term --cov-fail-under=90 \
+	@$(STEP) "All tests" -- $(PYTEST) --verbose --durations=25 --cov --cov-report=term --cov-fail-under=90 \
 		tests/lint tests/unit services tests/integration tests/molecule tests/e2e
 
 ##@ Environment
@@ -85,7 +85,7 @@ e2e: setup-test ## Customers, failures and intruders, on the embedded cluster
 
 crash: setup ## Kill a run at every one of its writes, on the simulated cluster (make test tries some of the points)
 	@$(MAKE) cluster PROFILE=simulated
-	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py
+	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py tests/integration/plugins/test_killed.py
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -15,7 +14,7 @@ from ansible_collections.barberpro.platform.plugins.modules import transaction
 from tests.support import modules
 
 from .conftest import Kubectl, Shop
-from .test_killed import Killed, Killer, state
+from .test_killed import STRIDE, Killed, Killer, state
 
 pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
 
@@ -161,11 +160,11 @@ def test_a_lease_ends_by_itself_whatever_the_runners_clock_says(shop: Shop, kube
 def test_killed_at_every_write_then_other_content(shop: Shop, kubectl: Kubectl) -> None:
     """By construction all points, those of the lease and the journal among them; the run before is undone or finished, never half there.
 
-    A point takes seconds, so that `make test` tries every seventh, and `make crash` all.
+    A point takes seconds, so that `make test` tries every fifth, and `make crash` all.
     """
     Operator(shop, shop.set()).deploy()
     seen = set()
-    for number in range(1, 80, int(os.environ.get("BARBERPRO_CRASH_STRIDE", "7"))):
+    for number in range(1, 80, STRIDE):
         killed = False
         with Killer(number)():
             try:
