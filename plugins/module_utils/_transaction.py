@@ -104,7 +104,6 @@ class Transaction:
         self.lease.release()
         return ours
 
-
     def forget(self) -> None:
         """Delete lease and journal of a tenant that is gone."""
         for ref in (self.journal.ref, self.lease.ref):
