@@ -15,7 +15,6 @@ from ansible_collections.barberpro.platform.plugins.module_utils._remove import 
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
 from ansible_collections.barberpro.platform.plugins.module_utils._run import SETTLE_SECONDS, Run, conclude, in_phase
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
-from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady
 
 # Limits that a smaller revision has would keep the two from standing side by side: they come last.
 _LIMITS = frozenset({"ResourceQuota", "LimitRange"})
@@ -77,7 +76,7 @@ def rolled_back(run: Run) -> None:
         run.note(Plan([_claims.take(run.resources, run.tenant, host, dry_run=run.dry, before_write=run.store.before_write)]))
     try:
         _up_and_switch(run, objects, plan)
-    except NotReady:
+    except PlatformError:
         _undo_attempt(run, before)
         raise
     if not run.dry:
