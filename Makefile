@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 TENANT ?= barbershop-palermo
 PYTHON ?= python3
+# Of `make test`: more than cores, because tests on clusters mostly wait. At most four groups share something (tests/conftest.py).
+WORKERS ?= 3
 STEP := $(PYTHON) demo/step.py
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded
@@ -23,10 +25,10 @@ demo: doctor setup ## From a bare machine to a barbershop that serves over HTTPS
 	@$(MAKE) cluster images platform deploy
 	@$(BIN)/python demo/summary.py $(TENANT)
 
-test: doctor setup setup-test ## Every check of this repository, cheapest first; ends with pytest's summary
+test: doctor setup setup-test ## Every check of this repository, side by side; ends with pytest's summary
 	@$(MAKE) cluster images platform
 	@$(MAKE) cluster PROFILE=simulated
-	@$(STEP) "All tests" -- $(PYTEST) --verbose --durations=25 --cov --cov-report=term --cov-fail-under=90 \
+	@$(STEP) "All tests" -- $(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --verbose --durations=25 --cov --cov-report=term --cov-fail-under=90 \
 		tests/lint tests/unit services tests/integration tests/molecule tests/e2e
 
 ##@ Environment
@@ -91,12 +93,15 @@ one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_re
 	@$(PYTEST) --verbose $(T)
 
 ##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation
+.PHONY: agreement bench-isolation fleet-stop
 agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
 	@$(BENCH).agreement $(ARGS)
 
 bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against network-config-analyzer; ARGS="--kubeconfig FILE" on a cluster too
 	@$(BENCH).isolation_report $(ARGS)
+
+fleet-stop: setup ## How soon a bad release is stopped in a fleet, and how rarely a good one: both curves, exact
+	@$(BENCH).fleet_stop $(ARGS)
 
 ##@ Release
 .PHONY: build lock clean help

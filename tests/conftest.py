@@ -15,6 +15,35 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """With several workers (``-n``), keep together what shares a cluster or a server, and begin with what takes longest.
+
+    One cluster serves one test at a time. Molecule has a tenant of its own, so it runs beside the end-to-end tests.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
+
+
+_FIRST = ("e2e", "simulated", "molecule")
+
+
+def _group(item: pytest.Item) -> str:
+    """Name of the tests that one worker runs one after the other."""
+    place = item.path.relative_to(ROOT).parts
+    if place[:2] == ("tests", "molecule"):
+        return "molecule"
+    if item.get_closest_marker("cluster"):
+        return "e2e"
+    if item.get_closest_marker("simulated"):
+        return "simulated"
+    # Their PostgreSQL is started once a session.
+    return "postgresql" if place[:2] == ("tests", "integration") else "/".join(place)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Path of the checkout."""

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,18 @@ from .errors import ClusterError
 from .layout import Layout
 from .shell import locked, run
 
-ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+ENVIRONMENT = {
+    "CGO_ENABLED": "0",
+    "GOFLAGS": "-buildvcs=false -mod=readonly",
+    "GOTOOLCHAIN": "local",
+    "GOWORK": "off",
+    # A compiler lives for seconds: one that collects no garbage below 1 GiB takes a quarter less of the processor
+    # (kwok with empty caches: 135 instead of 187 s).
+    "GOGC": "off",
+    "GOMEMLIMIT": "1GiB",
+}
+SIDE_BY_SIDE = 2
+"""Tools built at once: linking and fetching keep one core busy at most, another tool's compilers take the rest."""
 
 
 @dataclass(frozen=True)
@@ -176,17 +188,28 @@ def missing(layout: Layout, names: tuple[str, ...]) -> list[str]:
 def ensure(layout: Layout, names: tuple[str, ...] | None = None) -> dict[str, Path]:
     """Build what the cache lacks; returns the path of every program by its name, and links them in ``.embedded/bin``."""
     version = go_version()
+    folders = [(item, folder_of(layout, item, version)) for item in TOOLS if names is None or item.name in names]
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+        builds = [pool.submit(_build, layout, item, folder) for item, folder in folders if not folder.is_dir()]
+        done, waiting = wait(builds, return_when=FIRST_EXCEPTION)
+        for build in waiting:
+            build.cancel()
+        for build in done:
+            build.result()
     programs: dict[str, Path] = {}
-    for item in TOOLS:
-        if names is not None and item.name not in names:
-            continue
-        folder = folder_of(layout, item, version)
-        if not folder.is_dir():
-            _build(layout, item, folder)
+    for item, folder in folders:
         for name, _ in item.packages:
             programs[name] = folder / name
             link(layout.state / "bin" / name, folder / name)
     return programs
+
+
+def written(package: str, source: Path) -> str:
+    """The name that `go build` gives a package's program: its last element that is no major version."""
+    if package == ".":
+        return source.name
+    elements = [element for element in package.split("/") if not re.fullmatch(r"v\d+", element)]
+    return elements[-1]
 
 
 def link(path: Path, target: Path) -> None:
@@ -211,10 +234,12 @@ def _build(layout: Layout, item: Tool, folder: Path) -> None:
         for old in folder.parent.glob(f".{folder.name}.*"):
             shutil.rmtree(old)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        version = version_of(go_mod, item.module) if item.module else "of this checkout"
+        packages = [package for _, package in item.packages]
+        with step(f"building {item.name} {version} from source, once"):
+            run(["go", "build", *flags(item, go_mod), "-o", f"{work}/", *packages], env=ENVIRONMENT, cwd=source)
         for name, package in item.packages:
-            version = version_of(go_mod, item.module) if item.module else "of this checkout"
-            with step(f"building {name} {version} from source (once; kept in {layout.cache})"):
-                run(["go", "build", *flags(item, go_mod), "-o", work / name, package], env=ENVIRONMENT, cwd=source)
+            (work / written(package, source)).rename(work / name)
             # Images that hold the program are keyed by what it is, not by where it lies.
             digest = hashlib.sha256((work / name).read_bytes()).hexdigest()
             (work / f"{name}.sha256").write_text(digest + "\n")

@@ -49,4 +49,4 @@ def step(title: str) -> Iterator[None]:
         thread.join()
     elapsed = time.monotonic() - started
     if elapsed >= 1.0:
-        say(f"    done in {elapsed:.1f} s")
+        say(f"    done in {elapsed:.1f} s: {title}")

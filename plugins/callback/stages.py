@@ -14,7 +14,8 @@ author: BarberPro operations (@barberpro)
 description:
   - Prints one table a tenant at the end of a run with each stage, its result, its seconds, its budget and its checks, then why the run failed, what to do next
     and where the report is.
-  - Reads the results of M(barberpro.platform.run_report). A run without any prints nothing.
+  - Of a fleet it prints one line for each tenant that went well, and how the fleet ended.
+  - Reads the results of M(barberpro.platform.run_report) and M(barberpro.platform.fleet_gate). A run without any prints nothing.
   - Colours only where Ansible itself would.
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
-from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import RUN_REPORT, Summary, summaries
+from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import FLEET_GATE, RUN_REPORT, Summary, fleet_summary, summaries
 
 COLOURS = {"succeeded": "COLOR_OK", "unchanged": "COLOR_OK", "failed": "COLOR_ERROR", "rolled_back": "COLOR_CHANGED"}
 
@@ -40,19 +41,25 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self._results: list[Mapping[str, Any]] = []
+        self._fleet: Mapping[str, Any] | None = None
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Keep the result of a task that wrote a report."""
         # ansible-core 2.19 gives a callback its own view of a result; 2.18 has the underscored attributes only.
         task = getattr(result, "task", None) or result._task
         data = getattr(result, "result", None) or result._result
-        if getattr(task, "resolved_action", None) in RUN_REPORT or task.action in RUN_REPORT:
+        names = {getattr(task, "resolved_action", None), task.action}
+        if names.intersection(RUN_REPORT):
             self._results.append(to_plain(data))
+        elif names.intersection(FLEET_GATE) and "files" in data:
+            self._fleet = to_plain(data)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ARG002 - Ansible gives it
         """Print the tables."""
         for summary in summaries(self._results):
             self._print(summary)
+        if self._fleet:
+            self._print(fleet_summary(self._fleet))
 
     def _print(self, summary: Summary) -> None:
         """Print one tenant: a heading in the colour of its result, the table, the last lines."""

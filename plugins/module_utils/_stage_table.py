@@ -13,7 +13,9 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._gate import seconds
 
 RUN_REPORT = ("barberpro.platform.run_report", "run_report")
+FLEET_GATE = ("barberpro.platform.fleet_gate", "fleet_gate")
 WIDTH = 110  # columns of the longest line, where words allow it
+FEW = 5  # tenants whose tables are shown whole; of more, those that went well get one line each
 
 
 @dataclass
@@ -29,7 +31,20 @@ class Summary:
 def summaries(results: Iterable[Mapping[str, Any]]) -> list[Summary]:
     """Return a summary for each result of run_report, the last one where a tenant has several."""
     by_tenant = {str(result["report"].get("tenant")): result for result in results if isinstance(result.get("report"), Mapping)}
-    return [_summary(by_tenant[tenant]) for tenant in sorted(by_tenant)]
+    found = [_summary(by_tenant[tenant]) for tenant in sorted(by_tenant)]
+    if len(found) > FEW:
+        for summary in found:
+            if summary.result in ("succeeded", "unchanged"):
+                summary.table, summary.last_lines = [], []
+    return found
+
+
+def fleet_summary(result: Mapping[str, Any]) -> Summary:
+    """Return the end of a fleet from the result of fleet_gate."""
+    sentence, paths = str(result["summary"]), [str(path) for path in result["files"]]
+    heading, *more = textwrap.wrap(sentence[:1].upper() + sentence[1:], WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = [*more, *(line for path in paths[-1:] for line in _wrapped("Report", path))]
+    return Summary("failed" if result["verdict"]["wrong"] else "succeeded", heading, last_lines=lines)
 
 
 def _summary(result: Mapping[str, Any]) -> Summary:
