@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._fleet import Rule, e_value
+from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import Rule, e_value
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WAVES = [1, 2, 3, 4, 10, 25, 50, 100]

@@ -13,7 +13,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _fleet_p
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import Clients
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import PROMETHEUS
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._fleet import Rule, Tenant, judge, summary
+from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import Rule, Tenant, judge, summary
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources

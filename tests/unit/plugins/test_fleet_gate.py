@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._fleet import Rule, Tenant, e_value, judge, summary
+from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import Rule, Tenant, e_value, judge, summary
 from ansible_collections.barberpro.platform.plugins.modules import fleet_gate
 
 from benchmarks.fleet_stop import chance_of_a_stop, critical
