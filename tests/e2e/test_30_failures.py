@@ -77,12 +77,14 @@ def test_failing_gate_puts_back_even_the_settings(untouched: str) -> None:
     closed = {day: [] for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}
     run = deploy(untouched, "--diff", "-vvv", extra={"business": {"name": "Cerrada", "opening_hours": closed}, "quota_overrides": {"pods": "28"}})
     failed_at(run, "testing", "slot")
+    assert "settings: as before" in run.report["undone"]
 
 
 def test_expired_budget_after_promotion_returns_the_route(untouched: str) -> None:
     # The monitoring stage comes after promotion: nothing but the route switch back keeps the customers on the old revision.
     run = deploy(untouched, extra={"pipeline_stage_budget_seconds": {"monitoring": 0.01}, "quota_overrides": {"pods": "27"}})
     failed_at(run, "monitoring", "budget")
+    assert any(line.startswith("objects: ") for line in run.report["undone"])
 
 
 def test_first_deploy_that_fails_removes_what_it_made(facts: dict[str, Any]) -> None:
