@@ -38,7 +38,8 @@ class Tool:
     """One module: its folder's name, the packages to build by program name, and linker values.
 
     ``{version}`` in ``values`` stands for the version of ``module`` in go.mod. A program of this repository has no
-    ``module``; its ``source`` is its own folder under ``cluster/``, and its key covers every file of it.
+    ``module``; its ``source`` is its own folder under ``cluster/``, and its key covers every file of it. ``tests`` are
+    packages whose tests become a program.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Tool:
     values: tuple[str, ...] = ()
     assets: tuple[Asset, ...] = ()
     source: str = ""
+    tests: tuple[tuple[str, str], ...] = ()
 
 
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
@@ -142,7 +144,7 @@ def key_of(item: Tool, folder: Path, go_version: str) -> str:
     """Sixteen hex digits that change with anything that could change the programs."""
     go_mod = (folder / "go.mod").read_text()
     digest = hashlib.sha256()
-    recipe = repr((item.packages, flags(item, go_mod), item.assets))
+    recipe = repr((item.packages, flags(item, go_mod), item.assets) + ((item.tests,) if item.tests else ()))
     parts = [go_mod, (folder / "go.sum").read_text(), recipe, go_version]
     if item.source:
         own = sorted(path for path in folder.rglob("*.go") if not path.name.endswith("_test.go"))
@@ -180,13 +182,18 @@ def ensure(layout: Layout, names: tuple[str, ...] | None = None) -> dict[str, Pa
     for item in TOOLS:
         if names is not None and item.name not in names:
             continue
-        folder = folder_of(layout, item, version)
-        if not folder.is_dir():
-            _build(layout, item, folder)
-        for name, _ in item.packages:
-            programs[name] = folder / name
-            link(layout.state / "bin" / name, folder / name)
+        for name, program in made(layout, item, version).items():
+            programs[name] = program
+            link(layout.state / "bin" / name, program)
     return programs
+
+
+def made(layout: Layout, item: Tool, version: str) -> dict[str, Path]:
+    """Build one tool when the cache lacks it; returns the path of every program by its name. ``version`` is Go's."""
+    folder = folder_of(layout, item, version)
+    if not folder.is_dir():
+        _build(layout, item, folder)
+    return {name: folder / name for name, _ in item.packages + item.tests}
 
 
 def link(path: Path, target: Path) -> None:
@@ -211,10 +218,11 @@ def _build(layout: Layout, item: Tool, folder: Path) -> None:
         for old in folder.parent.glob(f".{folder.name}.*"):
             shutil.rmtree(old)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        for name, package in item.packages:
+        for name, package in item.packages + item.tests:
+            command = ["go", "test", "-c"] if (name, package) in item.tests else ["go", "build"]
             version = version_of(go_mod, item.module) if item.module else "of this checkout"
             with step(f"building {name} {version} from source (once; kept in {layout.cache})"):
-                run(["go", "build", *flags(item, go_mod), "-o", work / name, package], env=ENVIRONMENT, cwd=source)
+                run([*command, *flags(item, go_mod), "-o", work / name, package], env=ENVIRONMENT, cwd=source)
             # Images that hold the program are keyed by what it is, not by where it lies.
             digest = hashlib.sha256((work / name).read_bytes()).hexdigest()
             (work / f"{name}.sha256").write_text(digest + "\n")
