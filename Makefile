@@ -91,12 +91,15 @@ one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_re
 	@$(PYTEST) --verbose $(T)
 
 ##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation
+.PHONY: agreement bench-isolation judges
 agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
 	@$(BENCH).agreement $(ARGS)
 
 bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against network-config-analyzer; ARGS="--kubeconfig FILE" on a cluster too
 	@$(BENCH).isolation_report $(ARGS)
+
+judges: setup ## What checkov, kube-score and kubernetes-validate say of a tenant's objects, of every tier in every market
+	@$(BENCH).manifests
 
 ##@ Release
 .PHONY: build lock clean help
