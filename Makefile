@@ -91,7 +91,7 @@ one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_re
 	@$(PYTEST) --verbose $(T)
 
 ##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation judges
+.PHONY: agreement bench-isolation judges quota-race
 agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
 	@$(BENCH).agreement $(ARGS)
 
@@ -100,6 +100,10 @@ bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against
 
 judges: setup ## What checkov, kube-score and kubernetes-validate say of a tenant's objects, of every tier in every market
 	@$(BENCH).manifests
+
+quota-race: setup ## 10,000 racing creates at a quota, on the simulated cluster
+	@$(MAKE) cluster PROFILE=simulated
+	@$(BENCH).quota_race $(ARGS)
 
 ##@ Release
 .PHONY: build lock clean help

@@ -26,6 +26,6 @@ images: setup ## Build the images whose sources changed and push them to the clu
 binaries: setup ## Build Kubernetes and its add-ons into the cache
 	@$(CLUSTER) build
 
-conformance: setup ## The upstream NetworkPolicy tests against the policy agent (an hour; the first time builds them)
+conformance: setup ## The upstream NetworkPolicy tests against the policy agent (twenty minutes; the first time builds them)
 	@$(CLUSTER) up
 	@$(CLUSTER) conformance
