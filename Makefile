@@ -93,7 +93,7 @@ one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_re
 	@$(PYTEST) --verbose $(T)
 
 ##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation fleet-stop
+.PHONY: agreement bench-isolation fleet-stop judges quota-race
 agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
 	@$(BENCH).agreement $(ARGS)
 
@@ -102,6 +102,13 @@ bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against
 
 fleet-stop: setup ## How soon a bad release is stopped in a fleet, and how rarely a good one: both curves, exact
 	@$(BENCH).fleet_stop $(ARGS)
+
+judges: setup ## What checkov, kube-score and kubernetes-validate say of a tenant's objects, of every tier in every market
+	@$(BENCH).manifests
+
+quota-race: setup ## 10,000 racing creates at a quota, on the simulated cluster
+	@$(MAKE) cluster PROFILE=simulated
+	@$(BENCH).quota_race $(ARGS)
 
 ##@ Release
 .PHONY: build lock clean help

@@ -34,30 +34,41 @@ def _key(*files: Path) -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def cyclonus() -> list[str]:
-    """Return the command that asks cyclonus; builds it when it is not in the cache."""
-    source = TOOLS / "cyclonus"
-    program = cache() / f"cyclonus-{_key(source / 'go.mod', source / 'go.sum', source / 'main.go')}"
+def built(folder: str, name: str, package: str = ".") -> Path:
+    """Return a judge written in Go, of the module in that folder; builds it when it is not in the cache."""
+    source = TOOLS / folder
+    program = cache() / f"{name}-{_key(source / 'go.mod', source / 'go.sum', *sorted(source.glob('*.go')))}"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
         draft = program.with_suffix(f".{os.getpid()}")
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-        subprocess.run(["go", "build", "-trimpath", "-o", str(draft), "."], cwd=source, env=environment, check=True)
+        subprocess.run(["go", "build", "-trimpath", "-o", str(draft), package], cwd=source, env=environment, check=True)
         draft.rename(program)
-    return [str(program)]
+    return program
+
+
+def environment(folder: str) -> Path:
+    """Return the Python environment of the judges whose requirements.lock that folder has; makes it when it is not in the cache."""
+    lock = TOOLS / folder / "requirements.lock"
+    found = cache() / f"{folder.replace('_', '-')}-{_key(lock)}"
+    if not (found / ".ready").exists():
+        uv = str(ROOT / ".venv" / "bin" / "uv")
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", "3.11", str(found)], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", str(found / "bin" / "python"), "--require-hashes"]
+        subprocess.run([*install, "-r", str(lock)], check=True)
+        (found / ".ready").touch()
+    return found
+
+
+def cyclonus() -> list[str]:
+    """Return the command that asks cyclonus."""
+    return [str(built("cyclonus", "cyclonus"))]
 
 
 def analyzer() -> list[str]:
-    """Return the command that asks network-config-analyzer; makes its environment when it is not in the cache."""
-    source = TOOLS / "network_config_analyzer"
-    folder = cache() / f"network-config-analyzer-{_key(source / 'requirements.lock')}"
-    if not (folder / ".ready").exists():
-        uv = str(ROOT / ".venv" / "bin" / "uv")
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", "3.11", str(folder)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes"]
-        subprocess.run([*install, "-r", str(source / "requirements.lock")], check=True)
-        (folder / ".ready").touch()
-    return [str(folder / "bin" / "python"), str(source / "judge.py")]
+    """Return the command that asks network-config-analyzer."""
+    folder = environment("network_config_analyzer")
+    return [str(folder / "bin" / "python"), str(TOOLS / "network_config_analyzer" / "judge.py")]
 
 
 def ask(command: list[str], worlds: Sequence[World]) -> list[str]:

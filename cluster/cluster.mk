@@ -6,7 +6,7 @@ CLUSTER_PYTHON := .venv/bin/python
 CLUSTER := PYTHONPATH=cluster $(CLUSTER_PYTHON) -m barberpro_cluster
 
 ##@ Cluster
-.PHONY: doctor cluster cluster-status down images binaries
+.PHONY: doctor cluster cluster-status down images binaries conformance
 doctor: ## Say what this machine lacks; touches nothing
 	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m barberpro_cluster doctor
 
@@ -25,3 +25,7 @@ images: setup ## Build the images whose sources changed and push them to the clu
 
 binaries: setup ## Build Kubernetes and its add-ons into the cache
 	@$(CLUSTER) build
+
+conformance: setup ## The upstream NetworkPolicy tests against the policy agent (twenty minutes; the first time builds them)
+	@$(CLUSTER) up
+	@$(CLUSTER) conformance

@@ -1,4 +1,4 @@
-"""Command line: ``python -m barberpro_cluster [--profile simulated] up|down|status|images|build|doctor|enter``."""
+"""Command line: ``python -m barberpro_cluster [--profile simulated] up|down|status|images|build|doctor|enter|conformance``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "build": "build the binaries that the cache lacks",
     "doctor": "say what this machine lacks, touch nothing",
     "enter": "run a command inside the node, for example: enter nft list ruleset",
+    "conformance": "ask the upstream NetworkPolicy tests about the policy agent",
 }
 
 
@@ -59,6 +60,10 @@ def _dispatch(layout: Layout, command: str, words: list[str]) -> int:
     if command == "enter":
         argv = supervisor.enter(layout) + (words or ["/bin/bash"])
         os.execvp(argv[0], argv)
+    if command == "conformance":
+        from . import conformance
+
+        return conformance.run_suite(layout)
     if command == "build":
         from . import binaries
 

@@ -50,7 +50,8 @@ class Tool:
     """One module: its folder's name, the packages to build by program name, and linker values.
 
     ``{version}`` in ``values`` stands for the version of ``module`` in go.mod. A program of this repository has no
-    ``module``; its ``source`` is its own folder under ``cluster/``, and its key covers every file of it.
+    ``module``; its ``source`` is its own folder under ``cluster/``, and its key covers every file of it. ``tests`` are
+    packages whose tests become a program.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Tool:
     values: tuple[str, ...] = ()
     assets: tuple[Asset, ...] = ()
     source: str = ""
+    tests: tuple[tuple[str, str], ...] = ()
 
 
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
@@ -154,7 +156,7 @@ def key_of(item: Tool, folder: Path, go_version: str) -> str:
     """Sixteen hex digits that change with anything that could change the programs."""
     go_mod = (folder / "go.mod").read_text()
     digest = hashlib.sha256()
-    recipe = repr((item.packages, flags(item, go_mod), item.assets))
+    recipe = repr((item.packages, flags(item, go_mod), item.assets) + ((item.tests,) if item.tests else ()))
     parts = [go_mod, (folder / "go.sum").read_text(), recipe, go_version]
     if item.source:
         own = sorted(path for path in folder.rglob("*.go") if not path.name.endswith("_test.go"))
@@ -188,20 +190,27 @@ def missing(layout: Layout, names: tuple[str, ...]) -> list[str]:
 def ensure(layout: Layout, names: tuple[str, ...] | None = None) -> dict[str, Path]:
     """Build what the cache lacks; returns the path of every program by its name, and links them in ``.embedded/bin``."""
     version = go_version()
-    folders = [(item, folder_of(layout, item, version)) for item in TOOLS if names is None or item.name in names]
+    wanted = [item for item in TOOLS if names is None or item.name in names]
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        builds = [pool.submit(_build, layout, item, folder) for item, folder in folders if not folder.is_dir()]
-        done, waiting = wait(builds, return_when=FIRST_EXCEPTION)
+        builds = [pool.submit(made, layout, item, version) for item in wanted]
+        _done, waiting = wait(builds, return_when=FIRST_EXCEPTION)
         for build in waiting:
             build.cancel()
-        for build in done:
-            build.result()
     programs: dict[str, Path] = {}
-    for item, folder in folders:
-        for name, _ in item.packages:
-            programs[name] = folder / name
-            link(layout.state / "bin" / name, folder / name)
+    for build in builds:
+        if not build.cancelled():
+            programs |= build.result()
+    for name, program in programs.items():
+        link(layout.state / "bin" / name, program)
     return programs
+
+
+def made(layout: Layout, item: Tool, version: str) -> dict[str, Path]:
+    """Build one tool when the cache lacks it; returns the path of every program by its name. ``version`` is Go's."""
+    folder = folder_of(layout, item, version)
+    if not folder.is_dir():
+        _build(layout, item, folder)
+    return {name: folder / name for name, _ in item.packages + item.tests}
 
 
 def written(package: str, source: Path) -> str:
@@ -235,11 +244,16 @@ def _build(layout: Layout, item: Tool, folder: Path) -> None:
             shutil.rmtree(old)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         version = version_of(go_mod, item.module) if item.module else "of this checkout"
-        packages = [package for _, package in item.packages]
         with step(f"building {item.name} {version} from source, once"):
-            run(["go", "build", *flags(item, go_mod), "-o", f"{work}/", *packages], env=ENVIRONMENT, cwd=source)
+            options = flags(item, go_mod)
+            if item.packages:
+                packages = [package for _, package in item.packages]
+                run(["go", "build", *options, "-o", f"{work}/", *packages], env=ENVIRONMENT, cwd=source)
+            for name, package in item.tests:
+                run(["go", "test", "-c", *options, "-o", work / name, package], env=ENVIRONMENT, cwd=source)
         for name, package in item.packages:
             (work / written(package, source)).rename(work / name)
+        for name, _ in item.packages + item.tests:
             # Images that hold the program are keyed by what it is, not by where it lies.
             digest = hashlib.sha256((work / name).read_bytes()).hexdigest()
             (work / f"{name}.sha256").write_text(digest + "\n")

@@ -21,7 +21,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
 )
 
 REVISION_LABEL = "barberpro.platform/revision"
-NEXT_STEP_QUOTA = "choose a larger tier, or a smaller market size"
+NEXT_STEP_QUOTA = "choose a larger tier or a smaller market size, or remove what the tenant does not need"
 NEXT_STEP_NODES = "add a node, or scale something down"
 # Taints that keep ordinary pods away.
 REPELLING = ("NoSchedule", "NoExecute")
@@ -94,31 +94,49 @@ def _live_quota(clients: Clients, namespace: str) -> dict[str, Any]:
 def _check_quota(
     adds: Mapping[str, Decimal], beside: Sequence[Mapping[str, Any]], quota: Mapping[str, Any], namespace: str, clients: Clients
 ) -> str:
-    """Return the key that is nearest to its limit as text. Raises CheckFailed naming the key, what is asked, used and allowed."""
-    used: dict[str, Decimal] = {"pods": Decimal(len(beside))}
+    """Return the key that is nearest to its limit as text. Raises CheckFailed with every key that has no room: what is asked, used, allowed.
+
+    A key of which the deploy adds nothing counts too: a smaller tier must hold what is there already, the tenant's own objects included.
+    """
+    used = _used(beside, quota, namespace, clients)
+    ranked, problems = [], []
+    # A quota may name requests without the prefix.
+    for key in sorted({*adds, *(f"requests.{key}" if key in ("cpu", "memory", "storage") else key for key in quota)}):
+        limit = quota.get(key, quota.get(key.removeprefix("requests.")))
+        if limit is None:
+            continue
+        hard, have, add = _quantity.number(limit), used.get(key, Decimal(0)), adds.get(key, Decimal(0))
+        binary = "memory" in key or "storage" in key
+        shown = [_quantity.show(value, binary) for value in (add, have, hard)]
+        if have + add > hard:
+            asked = f"this deploy adds {shown[0]} to {shown[1]} in use" if add else f"{shown[1]} in use"
+            problems.append(f"{key}: {asked}, and {shown[2]} are allowed")
+        elif key in adds:
+            ranked.append(((have + add) / hard if hard else Decimal(0), f"{key} at {_quantity.show(have + add, binary)} of {shown[2]}"))
+    if problems:
+        raise CheckFailed(f"quota of {namespace}: {'; '.join(problems)}", NEXT_STEP_QUOTA)
+    return max(ranked)[1] if ranked else ""
+
+
+def _used(beside: Sequence[Mapping[str, Any]], quota: Mapping[str, Any], namespace: str, clients: Clients) -> dict[str, Decimal]:
+    """Return what is in use by quota key: of pods and claims as they are now, of all else as the live quotas count it."""
+    used: dict[str, Decimal] = {}
+    for live in clients.resources.list("v1", "ResourceQuota", namespace):
+        if not (live.get("spec") or {}).get("scopes") and not (live.get("spec") or {}).get("scopeSelector"):
+            used.update({key: _quantity.number(value) for key, value in ((live.get("status") or {}).get("used") or {}).items()})
+    # What the controller counted a moment ago is not used where it can be counted now.
+    used = {key: value for key, value in used.items() if key in quota and not key.startswith(("requests.", "limits.")) and key not in ("cpu", "memory")}
+    used["pods"] = Decimal(len(beside))
     for pod in beside:
         for kind in ("requests", "limits"):
             for key, value in pod_resources(pod, kind).items():
                 used[f"{kind}.{key}"] = used.get(f"{kind}.{key}", Decimal(0)) + value
-    if "requests.storage" in adds:
+    if {"requests.storage", "persistentvolumeclaims"} & quota.keys():
         claims = clients.resources.list("v1", "PersistentVolumeClaim", namespace)
         sizes = [((claim.get("spec") or {}).get("resources") or {}).get("requests", {}).get("storage") for claim in claims]
         used["requests.storage"] = sum((_quantity.number(size) for size in sizes), Decimal(0))
-    ranked = []
-    for key, add in adds.items():
-        # A quota may name requests without the prefix.
-        limit = quota.get(key, quota.get(key.removeprefix("requests.")))
-        if limit is None:
-            continue
-        hard, have = _quantity.number(limit), used.get(key, Decimal(0))
-        binary = "memory" in key or "storage" in key
-        shown = [_quantity.show(value, binary) for value in (add, have, hard)]
-        if have + add > hard:
-            raise CheckFailed(
-                f"quota of {namespace}: {key}: this deploy adds {shown[0]} to {shown[1]} in use, and {shown[2]} are allowed", NEXT_STEP_QUOTA
-            )
-        ranked.append(((have + add) / hard if hard else Decimal(0), f"{key} at {_quantity.show(have + add, binary)} of {shown[2]}"))
-    return max(ranked)[1] if ranked else ""
+        used["persistentvolumeclaims"] = Decimal(len(claims))
+    return used
 
 
 def _check_nodes(adds: Mapping[str, Decimal], largest: Mapping[str, Any], free: Mapping[str, Mapping[str, Decimal]]) -> None:

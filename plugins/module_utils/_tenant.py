@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard, _quotas
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked, wave_of
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
@@ -70,7 +70,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
         engine.announce(plan)
         store.save(record)
         try:
-            engine.execute(plan)
+            _execute(engine, plan, deadline)
         finally:
             store.save(record)
     elif not check_mode:
@@ -87,6 +87,18 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
         if options.get("guarded"):
             _guard.await_refusal(resources, namespace.name, host, deadline)
     return _result(namespace.name, [*claims, *plan.changes, *credentials], created=created)
+
+
+def _execute(engine: Engine, plan: Plan, deadline: float) -> None:
+    """Apply the plan; nobody is bound to a role, and nothing that a quota counts is made, before the quotas bind."""
+
+    def early(change: Change) -> bool:
+        return change.action != "deleted" and wave_of(change.ref.kind) <= wave_of("ResourceQuota")
+
+    first = plan.select(early)
+    engine.execute(first)
+    _quotas.await_live(engine.resources, [change.ref for change in first.effective() if change.ref.kind == "ResourceQuota"], deadline)
+    engine.execute(plan.select(lambda change: not early(change)))
 
 
 def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:

@@ -192,6 +192,8 @@ def platform(simulated_kubeconfig: str, kubectl_path: str, admin: Resources) -> 
     for ref in (
         *(Ref("v1", "Namespace", "", name) for name in NAMESPACES.values()),
         *(Ref("storage.k8s.io/v1", "StorageClass", "", name) for name in ("guarded-delete", "guarded-retain")),
+        *(Ref("flowcontrol.apiserver.k8s.io/v1", kind, "", f"barberpro-{name}")
+          for kind in ("FlowSchema", "PriorityLevelConfiguration") for name in ("tenants", "platform")),
         Ref("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "", "barberpro-deployer"),
         Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "barberpro-deployer"),
     ):

@@ -146,7 +146,8 @@ def test_capacity(filled: StandIn, check: Check) -> None:
     quota = {"requests.cpu": "2", "limits.cpu": "4000m", "memory": "1Gi"}
     assert check("capacity", **asked, quota=quota).endswith("quota requests.cpu at 1500m of 2")
     assert check("capacity", **asked, quota={"requests.cpu": "1400m"}) == (
-        "failed: quota of tenant-x: requests.cpu: this deploy adds 1 to 500m in use, and 1400m are allowed; choose a larger tier, or a smaller market size"
+        "failed: quota of tenant-x: requests.cpu: this deploy adds 1 to 500m in use, and 1400m are allowed; "
+        "choose a larger tier or a smaller market size, or remove what the tenant does not need"
     )
     # The pods of the revision run already: they are not counted twice.
     assert check("capacity", **asked, quota={"requests.cpu": "1400m"}, revision="r1").startswith("passed")
@@ -185,6 +186,21 @@ def test_capacity_uses_the_live_quota_and_counts_storage(filled: StandIn, check:
     assert "quota of tenant-x: requests.storage: this deploy adds 500Mi to 600Mi in use, and 1Gi are allowed" in found
     found = check("capacity", namespace="tenant-x", requests={"cpu": "0", "storage": "400Mi", "pods": 1})
     assert found.endswith("quota requests.storage at 1000Mi of 1Gi")
+
+
+def test_a_smaller_tier_must_hold_what_is_there_already(filled: StandIn, check: Check) -> None:
+    live = {"metadata": {"name": "tier"}, "spec": {"hard": {}}, "status": {"used": {"secrets": "61", "services": "2", "requests.cpu": "99"}}}
+    filled.items("/api/v1/namespaces/tenant-x/resourcequotas", live)
+    claims = [{"metadata": {"name": name}, "spec": {"resources": {"requests": {"storage": "150Gi"}}}} for name in ("a", "b")]
+    filled.items("/api/v1/namespaces/tenant-x/persistentvolumeclaims", *claims)
+    small = {"requests.cpu": "2", "requests.storage": "100Gi", "persistentvolumeclaims": "1", "pods": "1", "secrets": "60", "services": "40"}
+    assert check("capacity", namespace="tenant-x", requests={"cpu": "1", "pods": 1}, quota=small) == (
+        "failed: quota of tenant-x: persistentvolumeclaims: 2 in use, and 1 are allowed; pods: this deploy adds 1 to 1 in use, and 1 are allowed; "
+        "requests.storage: 300Gi in use, and 100Gi are allowed; secrets: 61 in use, and 60 are allowed; "
+        "choose a larger tier or a smaller market size, or remove what the tenant does not need"
+    )
+    large = {**small, "requests.storage": "300Gi", "persistentvolumeclaims": "2", "pods": "2", "secrets": "61"}
+    assert check("capacity", namespace="tenant-x", requests={"cpu": "1", "pods": 1}, quota=large).startswith("passed")
 
 
 def test_pod_resources_are_counted_as_the_scheduler_does() -> None:

@@ -1,0 +1,73 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait until a quota binds: a quota whose status does not say its limits yet is not enforced, and one that has counted too little lets too much in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils import _quantity
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+
+# Kinds whose number is compared with what the quota has counted.
+COUNTED = {"configmaps": "ConfigMap", "persistentvolumeclaims": "PersistentVolumeClaim", "pods": "Pod", "secrets": "Secret", "services": "Service"}
+LIMIT_SECONDS = 60.0
+RECOUNT_SECONDS = 3.0
+RECOUNT = "quota-recount"
+
+
+def await_live(resources: Resources, refs: Iterable[Ref], deadline: float) -> None:
+    """Return when each quota's ``status.hard`` equals its spec and ``status.used`` counts at least what is there.
+
+    ``deadline`` is on the monotonic clock; at most 60 s are waited. Raises PlatformError with the key that is behind and its numbers.
+    """
+    started = time.monotonic()
+    limit = min(deadline, started + LIMIT_SECONDS)
+    for ref in refs:
+        pause, recount = 0.05, time.monotonic() + RECOUNT_SECONDS
+        while behind := _behind(resources, ref):
+            now = time.monotonic()
+            if now + pause > limit:
+                raise PlatformError(
+                    f"{ref} does not bind after {now - started:.0f} s: {behind}; see whether kube-controller-manager runs with its resource quota "
+                    "controller, and deploy again"
+                )
+            if now > recount:
+                _ask_to_count(resources, ref.namespace)
+                recount = now + RECOUNT_SECONDS
+            time.sleep(pause)
+            pause = min(0.5, pause * 1.5)
+
+
+def _behind(resources: Resources, ref: Ref) -> str:
+    """Return what the quota does not know yet, empty when it binds."""
+    live = resources.get(ref) or {}
+    wanted, status = (live.get("spec") or {}).get("hard") or {}, live.get("status") or {}
+    hard, used = status.get("hard") or {}, status.get("used") or {}
+    for key in sorted(wanted):
+        if hard.get(key) != wanted[key]:
+            return f"status.hard says {key} {hard.get(key, 'nothing')}, spec.hard {wanted[key]}"
+        if key not in used:
+            return f"status.used says nothing of {key}"
+    for key in sorted(COUNTED.keys() & wanted.keys()):
+        there = sum(1 for obj in resources.list("v1", COUNTED[key], ref.namespace) if _counts(obj))
+        if _quantity.number(used[key]) < there:
+            return f"status.used counts {used[key]} {key}, and {there} are there"
+    return ""
+
+
+def _counts(obj: Mapping[str, Any]) -> bool:
+    """Return whether a quota counts the object: pods that have ended, or are about to, are free."""
+    return (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed") and not obj["metadata"].get("deletionTimestamp")
+
+
+def _ask_to_count(resources: Resources, namespace: str) -> None:
+    """Let the controller count the namespace anew, which it does when something that it counts goes."""
+    ref = Ref("v1", "ConfigMap", namespace, RECOUNT)
+    if resources.get(ref) is None:
+        resources.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECOUNT, "namespace": namespace}})
+    resources.delete(ref)

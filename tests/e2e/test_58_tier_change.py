@@ -1,0 +1,61 @@
+"""A tenant changes its tier by one run of the playbook, up and down; a tier that does not hold what is there is refused before anything is changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import cluster
+from tests.support.playbooks import deploy_new
+
+pytestmark = pytest.mark.cluster
+TIERS: dict[str, dict[str, Any]] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]
+
+
+def expect(namespace: str, tier: str) -> None:
+    """The namespace says the tier, its quota is in force with the tier's figures, and no container may be larger than the tier."""
+    wanted = TIERS[tier]
+    assert cluster.objects("namespace", namespace)[0]["metadata"]["labels"]["barberpro.platform/tier"] == tier
+    quota = cluster.objects("resourcequota", "tier", "-n", namespace)[0]
+    hard = quota["spec"]["hard"]
+    assert quota["status"]["hard"] == hard
+    figures = {"requests.cpu": "cpu", "limits.cpu": "cpu", "requests.memory": "memory", "limits.memory": "memory", "requests.storage": "storage"}
+    assert {key: hard[key] for key in figures} == {key: wanted[figure] for key, figure in figures.items()}
+    assert (hard["pods"], hard["persistentvolumeclaims"]) == (str(wanted["pods"]), str(wanted["volumes"]))
+    limits = cluster.objects("limitrange", "tier", "-n", namespace)[0]["spec"]["limits"]
+    assert limits[0]["max"] == {"cpu": wanted["cpu"], "memory": wanted["memory"]}
+    assert limits[1]["max"]["storage"] == wanted["storage"]
+
+
+def test_up_refused_and_down(recoleta: str) -> None:
+    namespace = f"tenant-{recoleta}"
+    expect(namespace, "small")
+    run = deploy_new(recoleta, extra={"tier": "medium"})
+    assert run.code == 0, run.output
+    expect(namespace, "medium")
+    assert cluster.ask(recoleta).status == 200
+
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "archive", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": cluster.facts()["storage_class"], "resources": {"requests": {"storage": "200Gi"}}},
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    try:
+        before = cluster.resource_versions(namespace)
+        run = deploy_new(recoleta, extra={"tier": "small"})
+        assert run.code != 0
+        assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
+        assert run.report["stages"][0]["result"] == "failed"
+        assert run.report["result"] == "failed", "refused before the first change, so there is nothing to undo"
+        assert cluster.resource_versions(namespace) == before
+        expect(namespace, "medium")
+    finally:
+        cluster.kubectl("delete", "persistentvolumeclaim", "archive", "-n", namespace)
+
+    run = deploy_new(recoleta, extra={"tier": "small"})
+    assert run.code == 0, run.output
+    expect(namespace, "small")
+    assert cluster.ask(recoleta).status == 200
