@@ -194,6 +194,7 @@ def platform(simulated_kubeconfig: str, kubectl_path: str, admin: Resources) -> 
         *(Ref("storage.k8s.io/v1", "StorageClass", "", name) for name in ("guarded-delete", "guarded-retain")),
         *(Ref("flowcontrol.apiserver.k8s.io/v1", kind, "", f"barberpro-{name}")
           for kind in ("FlowSchema", "PriorityLevelConfiguration") for name in ("tenants", "platform")),
+        Ref("scheduling.k8s.io/v1", "PriorityClass", "", "barberpro-platform"),
         Ref("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "", "barberpro-deployer"),
         Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "barberpro-deployer"),
     ):

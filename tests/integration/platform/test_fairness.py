@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
+from .baseline import good
 from .conftest import DEPLOYER, NAMESPACES, Guarded, identity
 
 pytestmark = pytest.mark.simulated
@@ -58,6 +59,27 @@ def test_the_control_plane_keeps_its_own(
     shop: Guarded, admin: Resources, simulated_kubeconfig: str, user: str, group: str, expected: str,
 ) -> None:
     assert schema_of(admin, simulated_kubeconfig, f"/api/v1/namespaces/{shop.namespace}/pods", user, group) == expected
+
+
+def test_no_pod_of_a_tenant_goes_before_another(tenants: dict[str, Guarded], shop: Guarded, admin: Resources) -> None:
+    for name, value in (("guarded-high", 1), ("guarded-low", -1)):
+        admin.apply({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
+    try:
+        pod = good(shop)["pod"]
+        said = {}
+        for name in ("barberpro-platform", "guarded-high", "guarded-low"):
+            with_class = {**pod, "spec": {**pod["spec"], "priorityClassName": name}}
+            for who in ("owner", "stranger"):
+                said[name, who] = shop.person(who).create(with_class)
+    finally:
+        for name in ("guarded-high", "guarded-low"):
+            admin.delete(Ref("scheduling.k8s.io/v1", "PriorityClass", "", name))
+    for name, priority in (("barberpro-platform", 1000000), ("guarded-high", 1)):
+        refused = f"has priority {priority} by priorityClassName {name}, which would push other tenants off the nodes; leave it out"
+        for who in ("owner", "stranger"):
+            assert "control priorities: Pod " in said[name, who]
+            assert refused in said[name, who]
+    assert said["guarded-low", "owner"] == said["guarded-low", "stranger"] == ""
 
 
 def test_each_namespace_is_a_flow(tenants: dict[str, Guarded], admin: Resources) -> None:

@@ -57,6 +57,13 @@ def test_tenants_run_images_of_the_catalogue_only() -> None:
     assert "pod/probe created (server dry run)" in dry_create(pod(facts()["images"]["booking"]))
 
 
+@pytest.mark.parametrize("namespace", ["barberpro-gateway", "barberpro-data", "barberpro-monitoring"])
+def test_what_all_tenants_need_goes_before_what_one_of_them_runs(namespace: str) -> None:
+    pods = [item["spec"] for item in objects("pods", "-n", namespace, "--field-selector=status.phase=Running")]
+    assert [(spec["priorityClassName"], spec["priority"]) for spec in pods] == [("barberpro-platform", 1000000)] * len(pods)
+    assert pods
+
+
 def test_deployer_stays_in_namespaces_of_tenants_and_platform() -> None:
     assert "the deployer writes only in namespaces of tenants and of the platform, and default is neither" in dry_create(named("ConfigMap", "x", "default"))
     assert "configmap/x created (server dry run)" in dry_create(named("ConfigMap", "x", PREFLIGHT))
