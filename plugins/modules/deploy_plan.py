@@ -72,14 +72,8 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: What would a deploy change
-  barberpro.platform.release:
-    name: barbershop-palermo
-    objects: "{{ release_objects }}"
-    state: planned
-  register: planned
-
-- name: Write it down
+# After barberpro.platform.release with state planned, registered as planned.
+- name: Write down what a deploy would change
   barberpro.platform.deploy_plan:
     path: reports
     tenant: barbershop-palermo

@@ -19,7 +19,7 @@ from .conftest import Kubectl, Shop
 
 pytestmark = [pytest.mark.simulated, pytest.mark.timeout(3600)]
 PLANS = int(os.environ.get("BARBERPRO_PLANS", "12"))
-KINDS = "namespace,deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,networkpolicies,roles,jobs,httproutes,servicemonitors"
+KINDS = "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,networkpolicies,roles,jobs,httproutes,servicemonitors"
 # Written by the server on every write, or by controllers; what a user sets is the rest.
 BOOKKEEPING = ("resourceVersion", "generation", "managedFields", "creationTimestamp")
 CREDENTIALS = [{"name": "database", "data": {"host": "db.example"}, "generate": ["password"]}]
@@ -31,9 +31,8 @@ def seen(shop: Shop) -> dict[str, str]:
     """All that the tenant has, by kubectl: what identifies each object and what a user can set."""
     found = {}
     items = []
-    for kind in KINDS.split(","):
-        where = ("-l", f"barberpro.platform/tenant={shop.name}") if kind == "namespace" else ("-n", shop.namespace)
-        items += shop.kubectl.json(kind, *where).get("items", [])
+    items += shop.kubectl.json(KINDS, "-n", shop.namespace).get("items", [])
+    items += shop.kubectl.json("namespace", "-l", f"barberpro.platform/tenant={shop.name}").get("items", [])
     items += shop.kubectl.json("configmaps", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={shop.name}").get("items", [])
     for item in items:
         metadata = item["metadata"]
@@ -60,7 +59,7 @@ def history(shop: Shop) -> set[str]:
 
 def difference(before: dict[str, str], after: dict[str, str]) -> Difference:
     """What happened to each object, from two looks at all of them."""
-    found = {key: "created" for key in after.keys() - before.keys()} | {key: "deleted" for key in before.keys() - after.keys()}
+    found = dict.fromkeys(after.keys() - before.keys(), "created") | dict.fromkeys(before.keys() - after.keys(), "deleted")
     return found | {key: "changed" for key in before.keys() & after.keys() if before[key] != after[key]}
 
 
@@ -102,7 +101,7 @@ worlds = some.fixed_dictionaries(
         "workloads": some.sampled_from([("booking",), ("booking", "queue"), ("booking", "queue", "chairs")]),
         "extra": some.lists(some.sampled_from(["one", "two", "three", "four"]), unique=True).map(tuple),
         "pods": some.sampled_from(["10", "20"]),
-        "job": some.booleans(),
+        "job": some.sampled_from([False, False, True]),
     }
 )
 meddling = some.sampled_from(["nothing", "nothing", "foreign", "edited", "removed", "annotated", "password", "rolled back"])
@@ -114,7 +113,9 @@ def meddle(shop: Shop, what: str) -> None:
     if what == "foreign":
         kubectl("create", "configmap", "not-ours", *space, check=False)
     elif what == "edited":
-        kubectl("patch", "resourcequota", "tier", *space, "--type=merge", "-p", '{"spec": {"hard": {"pods": "3"}}}')
+        # By an older version of ours: fields of another manager are refused, by the plan as by the run.
+        manager = "--field-manager=barberpro.platform"
+        kubectl("patch", "resourcequota", "tier", *space, manager, "--type=merge", "-p", '{"spec": {"hard": {"pods": "3"}}}')
     elif what == "removed":
         kubectl("delete", "role", "reader", *space)
     elif what == "annotated":
@@ -139,6 +140,10 @@ def test_generated_plans_equal_what_the_runs_do(shop: Shop, tmp_path: Path) -> N
     def compare(world: dict[str, Any], by_somebody: str) -> None:
         meddle(shop, by_somebody)
         objects = shop.set(**world)
+        for item in objects:
+            if item["kind"] == "Deployment":
+                # What pods do is not the plan's matter, and waiting for them would be most of the time.
+                item["spec"]["replicas"] = 0
         before, kept = seen(shop), history(shop)
         planned = plan(shop, objects, tmp_path, keep)
         run(shop, objects, keep)
