@@ -1,0 +1,184 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rehearse migrations: a pod in the preflight namespace runs the new images' migrations and the serving images' queries in a scratch schema."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED
+from ansible_collections.barberpro.platform.plugins.module_utils._pods import pod_problem
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
+
+POLL = 0.3  # seconds between two looks at the pod
+LABEL = f"{PREFIX}/rehearsal"
+SHARED = "/rehearsal"
+KEYS = ("host", "port", "dbname", "schema", "sslmode", "user", "password")
+
+
+def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Rehearse and return the module's result. Raises PlatformError when it cannot be done."""
+    result: dict[str, Any] = {"changed": False, "serving": options["serving"], "statements": [], "broken": [], "failed": [], "findings": [], "losing": []}
+    if check_mode:
+        return result
+    resources = Resources(client)
+    transaction = Transaction(resources, str(options["name"]), options.get("run"))
+    namespace = str(options["namespace"])
+    objects = [_secret(options, namespace), _pod(options, namespace)]
+    with transaction.watching():
+        _sweep(resources, namespace, str(options["name"]))
+        try:
+            for obj in objects:
+                resources.create(obj)
+            said = _said(resources, Ref.of(objects[1]), float(options["wait_timeout"]))
+        finally:
+            for obj in reversed(objects):
+                resources.delete(Ref.of(obj))
+    return result | _judge(said, options["services"])
+
+
+def _judge(said: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the containers found out, with what the statements do."""
+    names = {_suffix(service): str(service["name"]) for service in services}
+    found: dict[str, Any] = {"statements": [], "broken": [], "failed": []}
+    for entry in said:
+        service = names[str(entry["container"]).partition("-")[2]]
+        if entry.get("error"):
+            found["failed"].append({"service": service, "step": entry.get("command", ""), "reason": entry["error"]})
+        for statement in entry.get("statements") or [] if entry.get("command") == "capture" else []:
+            found["statements"].append({"service": service, "sql": plain(statement["sql"]), "loses": loses(statement["sql"])})
+        if entry.get("broken"):
+            found["broken"].append({"service": service, **entry["broken"]})
+    found["losing"] = [statement for statement in found["statements"] if statement["loses"]]
+    found["findings"] = lint([statement["sql"] for statement in found["statements"]])
+    return found
+
+
+def _secret(options: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    """Return the Secret with the scratch schema's credentials."""
+    data = {key: base64.b64encode(str(options["database"][key]).encode()).decode() for key in KEYS}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(options, namespace), "type": "Opaque", "data": data}
+
+
+def _metadata(options: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/managed-by": PREFIX, LABEL: str(options["name"])}
+    return {"name": f"rehearsal-{options['name']}", "namespace": namespace, "labels": labels}
+
+
+def _pod(options: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    """Return the pod: its containers run one after the other, the serving code's schema, the new statements, the serving code again."""
+    services: list[Mapping[str, Any]] = list(options["services"])
+    role = ["--role", str(options["role"])]
+    files = [f"{SHARED}/{service['name']}.json" for service in services if service["migrates"]]
+    steps = [_container("prepare", service, service["old"], ["prepare", *role]) for service in services]
+    steps += [
+        _container("capture", service, service["new"], ["capture", f"{SHARED}/{service['name']}.json"]) for service in services if service["migrates"]
+    ]
+    steps += [_container("check", service, service["old"], ["check", *files, *role]) for service in services]
+    metadata = _metadata(options, namespace)
+    metadata["labels"] = {**metadata["labels"], f"{PREFIX}/database": "true"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": max(1, int(float(options["wait_timeout"]))),
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "imagePullSecrets": [{"name": name} for name in options["pull_secrets"]],
+            "securityContext": {
+                "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001, "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "initContainers": steps[:-1],
+            "containers": steps[-1:],
+            "volumes": [
+                {"name": "database", "secret": {"secretName": metadata["name"], "defaultMode": 0o440}},
+                {"name": "shared", "emptyDir": {"sizeLimit": "16Mi"}},
+            ],
+        },
+    }
+
+
+def _container(step: str, service: Mapping[str, Any], image: str, arguments: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": f"{step}-{_suffix(service)}",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent" if "@sha256:" in image else "Always",
+        "command": [*service["command"], *arguments],
+        "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [
+            {"name": "database", "mountPath": "/etc/barberpro/database", "readOnly": True},
+            {"name": "shared", "mountPath": SHARED},
+        ],
+    }
+
+
+def _suffix(service: Mapping[str, Any]) -> str:
+    """Return what the names of a service's containers end with."""
+    return str(service["name"]).replace("_", "-")
+
+
+def _sweep(resources: Resources, namespace: str, tenant: str) -> None:
+    """Remove what a killed rehearsal of this tenant has left, and wait until it is gone."""
+    for kind in ("Pod", "Secret"):
+        for found in resources.list("v1", kind, namespace, labels=f"{LABEL}={tenant}"):
+            resources.delete(Ref.of(found))
+            end = time.monotonic() + 30
+            while resources.get(Ref.of(found)) is not None:
+                if time.monotonic() > end:
+                    raise PlatformError(f"{Ref.of(found)}, left by a rehearsal that was killed, does not go away; look at its finalizers")
+                time.sleep(POLL)
+
+
+def _said(resources: Resources, ref: Ref, seconds: float) -> list[dict[str, Any]]:
+    """Wait until the pod has ended and return what its containers said, in their order. Raises PlatformError."""
+    end = time.monotonic() + seconds
+    while True:
+        pod = resources.get(ref)
+        if pod is None:
+            raise PlatformError(f"{ref} was removed while it rehearsed the migrations; run again")
+        phase = (pod.get("status") or {}).get("phase")
+        if phase in ("Succeeded", "Failed"):
+            return _results(resources, ref, pod)
+        problem = pod_problem(pod, now=resources.client.now())
+        if problem is not None and problem.outcome == FAILED:
+            raise PlatformError(f"the migrations could not be rehearsed: {problem.reason}")
+        if time.monotonic() > end:
+            raise PlatformError(f"the migrations could not be rehearsed within {seconds:g} s: {problem.reason if problem else f'{ref} still runs'}")
+        time.sleep(POLL)
+
+
+def _results(resources: Resources, ref: Ref, pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    said = []
+    statuses = [*(pod["status"].get("initContainerStatuses") or []), *(pod["status"].get("containerStatuses") or [])]
+    for status in statuses:
+        ended = (status.get("state") or {}).get("terminated")
+        if not ended:
+            continue
+        log = _log(resources, ref, str(status["name"]))
+        lines = [line for line in log.splitlines() if line.startswith('{"rehearsal":')]
+        if not lines:
+            tail = " ".join(log.split())[-300:] or str(ended.get("reason"))
+            raise PlatformError(f"the migrations could not be rehearsed: container {status['name']} ended with code {ended.get('exitCode')}: {tail}")
+        said.append({**json.loads(lines[-1])["rehearsal"], "container": status["name"]})
+    if not said:
+        raise PlatformError(f"the migrations could not be rehearsed: {ref} ended without a word ({pod['status'].get('message') or 'no message'})")
+    return said
+
+
+def _log(resources: Resources, ref: Ref, container: str) -> str:
+    path = url_path("api", "v1", "namespaces", ref.namespace, "pods", ref.name, "log", query={"container": container})
+    answer = resources.client.call("GET", path, target=str(ref), verb="log", accept="*/*")
+    return answer.data.decode("utf-8", "replace")
