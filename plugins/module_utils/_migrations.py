@@ -95,7 +95,7 @@ def _program() -> str:
 
 def refusal(rehearsal: Mapping[str, Any]) -> tuple[str, str]:
     """Return why the migrations are refused and what to do, both empty when they are not. Takes the result of the module rehearsal."""
-    for failed in rehearsal.get("failed") or []:
+    for failed in rehearsal.get("failures") or []:
         what = "the migration of" if failed["step"] == "capture" else "the migrations cannot be tried with the code that serves of"
         return f"{what} {failed['service']}: {failed['reason']}", "repair the image and deploy again"
     for broken in rehearsal.get("broken") or []:

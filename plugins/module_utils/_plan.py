@@ -117,9 +117,10 @@ def _route(release: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> 
 def text(plan: Mapping[str, Any]) -> str:
     """Return the plan for a reader: one line for each thing that would change, then the differences."""
     revision = plan["revision"]
-    lines = [f"Plan of tenant {plan['tenant']}, {plan['made']}: {revision['current'] or 'nothing'} serves, the run would bring {revision['planned']}."]
+    said = f"Plan of tenant {plan['tenant']}, {plan['made']}: {revision['current'] or 'nothing'} serves"
     if not plan["changed"]:
-        return "\n".join([*lines, f"Nothing would change; {plan['unchanged']} objects are as asked."]) + "\n"
+        return f"{said}.\nNothing would change; {plan['unchanged']} objects are as asked.\n"
+    lines = [f"{said}, the run would bring {revision['planned']}."]
     if plan["recovery"]:
         lines += ["", plan["recovery"], "What follows is computed from the state as it is now; the run plans anew when that is done."]
     lines += ["", f"Cluster: {_counted(plan['objects'])}, {plan['unchanged']} unchanged"]

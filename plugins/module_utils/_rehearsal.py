@@ -27,7 +27,7 @@ KEYS = ("host", "port", "dbname", "schema", "sslmode", "user", "password")
 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Rehearse and return the module's result. Raises PlatformError when it cannot be done."""
-    result: dict[str, Any] = {"changed": False, "serving": options["serving"], "statements": [], "broken": [], "failed": [], "findings": [], "losing": []}
+    result: dict[str, Any] = {"changed": False, "serving": options["serving"], "statements": [], "broken": [], "failures": [], "findings": [], "losing": []}
     if check_mode:
         return result
     resources = Resources(client)
@@ -49,11 +49,11 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
 def _judge(said: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the containers found out, with what the statements do."""
     names = {_suffix(service): str(service["name"]) for service in services}
-    found: dict[str, Any] = {"statements": [], "broken": [], "failed": []}
+    found: dict[str, Any] = {"statements": [], "broken": [], "failures": []}
     for entry in said:
         service = names[str(entry["container"]).partition("-")[2]]
         if entry.get("error"):
-            found["failed"].append({"service": service, "step": entry.get("command", ""), "reason": entry["error"]})
+            found["failures"].append({"service": service, "step": entry.get("command", ""), "reason": entry["error"]})
         for statement in entry.get("statements") or [] if entry.get("command") == "capture" else []:
             found["statements"].append({"service": service, "sql": plain(statement["sql"]), "loses": loses(statement["sql"])})
         if entry.get("broken"):

@@ -154,7 +154,7 @@ broken:
   returned: success
   type: list
   elements: dict
-failed:
+failures:
   description: Migrations that fail, with C(service), C(step) and C(reason).
   returned: success
   type: list
