@@ -6,22 +6,18 @@
 from __future__ import annotations
 
 import base64
-import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client, url_path
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
-from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED
-from ansible_collections.barberpro.platform.plugins.module_utils._pods import pod_problem
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._pod_run import run_pod
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
-POLL = 0.3  # seconds between two looks at the pod
 LABEL = f"{PREFIX}/rehearsal"
 SHARED = "/rehearsal"
+WHAT = "the migrations could not be rehearsed"
 KEYS = ("host", "port", "dbname", "schema", "sslmode", "user", "password")
 
 
@@ -35,14 +31,7 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     namespace = str(options["namespace"])
     objects = [_secret(options, namespace), _pod(options, namespace)]
     with transaction.watching():
-        _sweep(resources, namespace, str(options["name"]))
-        try:
-            for obj in objects:
-                resources.create(obj)
-            said = _said(resources, Ref.of(objects[1]), float(options["wait_timeout"]))
-        finally:
-            for obj in reversed(objects):
-                resources.delete(Ref.of(obj))
+        said = run_pod(resources, objects, (LABEL, str(options["name"])), "rehearsal", WHAT, float(options["wait_timeout"]))
     return result | _judge(said, options["services"])
 
 
@@ -128,57 +117,3 @@ def _container(step: str, service: Mapping[str, Any], image: str, arguments: Seq
 def _suffix(service: Mapping[str, Any]) -> str:
     """Return what the names of a service's containers end with."""
     return str(service["name"]).replace("_", "-")
-
-
-def _sweep(resources: Resources, namespace: str, tenant: str) -> None:
-    """Remove what a killed rehearsal of this tenant has left, and wait until it is gone."""
-    for kind in ("Pod", "Secret"):
-        for found in resources.list("v1", kind, namespace, labels=f"{LABEL}={tenant}"):
-            resources.delete(Ref.of(found))
-            end = time.monotonic() + 30
-            while resources.get(Ref.of(found)) is not None:
-                if time.monotonic() > end:
-                    raise PlatformError(f"{Ref.of(found)}, left by a rehearsal that was killed, does not go away; look at its finalizers")
-                time.sleep(POLL)
-
-
-def _said(resources: Resources, ref: Ref, seconds: float) -> list[dict[str, Any]]:
-    """Wait until the pod has ended and return what its containers said, in their order. Raises PlatformError."""
-    end = time.monotonic() + seconds
-    while True:
-        pod = resources.get(ref)
-        if pod is None:
-            raise PlatformError(f"{ref} was removed while it rehearsed the migrations; run again")
-        phase = (pod.get("status") or {}).get("phase")
-        if phase in ("Succeeded", "Failed"):
-            return _results(resources, ref, pod)
-        problem = pod_problem(pod, now=resources.client.now())
-        if problem is not None and problem.outcome == FAILED:
-            raise PlatformError(f"the migrations could not be rehearsed: {problem.reason}")
-        if time.monotonic() > end:
-            raise PlatformError(f"the migrations could not be rehearsed within {seconds:g} s: {problem.reason if problem else f'{ref} still runs'}")
-        time.sleep(POLL)
-
-
-def _results(resources: Resources, ref: Ref, pod: Mapping[str, Any]) -> list[dict[str, Any]]:
-    said = []
-    statuses = [*(pod["status"].get("initContainerStatuses") or []), *(pod["status"].get("containerStatuses") or [])]
-    for status in statuses:
-        ended = (status.get("state") or {}).get("terminated")
-        if not ended:
-            continue
-        log = _log(resources, ref, str(status["name"]))
-        lines = [line for line in log.splitlines() if line.startswith('{"rehearsal":')]
-        if not lines:
-            tail = " ".join(log.split())[-300:] or str(ended.get("reason"))
-            raise PlatformError(f"the migrations could not be rehearsed: container {status['name']} ended with code {ended.get('exitCode')}: {tail}")
-        said.append({**json.loads(lines[-1])["rehearsal"], "container": status["name"]})
-    if not said:
-        raise PlatformError(f"the migrations could not be rehearsed: {ref} ended without a word ({pod['status'].get('message') or 'no message'})")
-    return said
-
-
-def _log(resources: Resources, ref: Ref, container: str) -> str:
-    path = url_path("api", "v1", "namespaces", ref.namespace, "pods", ref.name, "log", query={"container": container})
-    answer = resources.client.call("GET", path, target=str(ref), verb="log", accept="*/*")
-    return answer.data.decode("utf-8", "replace")

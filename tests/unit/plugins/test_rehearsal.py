@@ -131,7 +131,7 @@ def test_what_a_killed_one_has_left_goes_first(cluster: Cluster) -> None:
     ("phase", "logs", "sentence"),
     [
         ("Failed", {"prepare-booking": "no module named rehearse"}, "container prepare-booking ended with code 0: no module named rehearse"),
-        ("gone", {}, "Pod barberpro-preflight/rehearsal-x was removed while it rehearsed the migrations; run again"),
+        ("gone", {}, "the migrations could not be rehearsed: Pod barberpro-preflight/rehearsal-x was removed while it ran; run again"),
         ("Running", {}, "the migrations could not be rehearsed within 1 s: Pod barberpro-preflight/rehearsal-x still runs"),
     ],
 )
