@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +17,7 @@ from barberpro_service.rehearsal import Rehearsal, main
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 END = START + timedelta(minutes=30)
 # What the constraints of the tables want; every other column gets any value of its type.
-SAMPLES = {
+SAMPLES: dict[str, dict[str, Any]] = {
     "bookings": {"status": "confirmed", "starts_at": START, "ends_at": END, "test_run": None, "cancelled_at": None},
     "idempotency_keys": {"booking_id": None},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import UTC, date, datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +16,7 @@ from barberpro_walkin.tables import METADATA, TICKETS
 
 DAY = date(2026, 1, 2)
 # What the constraints of the tables want; every other column gets any value of its type.
-SAMPLES = {"walkin_tickets": {"status": "waiting", "test_run": None}}
+SAMPLES: dict[str, dict[str, Any]] = {"walkin_tickets": {"status": "waiting", "test_run": None}}
 
 
 async def queries(connection: AsyncConnection) -> None:
