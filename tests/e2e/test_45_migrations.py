@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import cluster, images, sql
 from tests.support.customers import Customers
-from tests.support.playbooks import deploy, play
+from tests.support.playbooks import Background, deploy, play
 
 pytestmark = pytest.mark.cluster
 LOST = "e2e-lost"
@@ -68,6 +70,19 @@ def test_a_renamed_column_is_refused_and_the_statement_named(migrated: str) -> N
     assert left_over() == NOTHING
     assert sql.snapshot() == before
     assert cluster.resource_versions(f"tenant-{migrated}") == versions
+
+
+def test_what_a_killed_rehearsal_has_left_goes_with_the_next_run(migrated: str, tmp_path: Path) -> None:
+    image = images.booking_with("ALTER TABLE bookings ADD COLUMN next_note text")
+    extra = {"image_overrides": {"booking": image}}
+    with Background("deploy_vertical.yml", "--limit", migrated, log=tmp_path / "killed.log", extra=extra) as killed:
+        killed.wait_for("Try the migrations with the code that serves]")
+        killed.kill()
+    assert left_over()["schemas"] != []
+    run = deploy(migrated)
+    assert run.code == 0, run.output
+    assert re.search(r"The run of \S+ \(deploy since [-0-9: ]+ UTC\) was killed in step rehearsal; first undo it\.", run.words())
+    assert left_over() == NOTHING
 
 
 def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves_on_and_a_backup_is_there(migrated: str) -> None:
