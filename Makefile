@@ -65,7 +65,7 @@ status: setup ## All tenants at a glance
 	@$(PLAYBOOK) status.yml
 
 ##@ Tests, layer by layer
-.PHONY: lint sanity unit integration molecule e2e crash one
+.PHONY: lint sanity unit integration molecule e2e crash plans one
 lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
 	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
 
@@ -88,6 +88,10 @@ e2e: setup-test ## Customers, failures and intruders, on the embedded cluster (a
 crash: setup ## Kill a run at every one of its writes, on the simulated cluster (make test tries some of the points)
 	@$(MAKE) cluster PROFILE=simulated
 	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py tests/integration/plugins/test_killed.py
+
+plans: setup ## Compare 500 generated plans with the runs that follow, on the simulated cluster (make test tries some)
+	@$(MAKE) cluster PROFILE=simulated
+	@BARBERPRO_PLANS=500 $(STEP) "Generated plans" -- $(PYTEST) --verbose tests/integration/plugins/test_plan.py
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)

@@ -39,6 +39,8 @@ def planned(run: Run) -> None:
     objects = run.asked()
     wanted = run.settled(objects, run.number)
     run.note(run.engine.plan(wanted, remove=run.leftovers(objects)))
+    if host := _claims.host_of(objects):
+        run.release_hosts(host)
     # A run that was killed after its last object still has to come to its end.
     run.wrote = run.number != run.record.current or run.record.finished != run.number or run.record.pending is not None
 

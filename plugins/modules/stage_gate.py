@@ -86,6 +86,9 @@ options:
         spoken to without TLS (default the private and loopback ranges); C(ca_file) is a bundle for the registry's certificate;
         C(auth_file) is a docker config.json with credentials."
       - "C(name_free): the namespace and the host name are free or ours. C(namespace), C(host) and C(tenant) (all required)."
+      - "C(migrations): the code that serves works on the schema that the new images' migrations make, and they lock no table for long.
+        C(schema) (required) is the tenant's schema; C(migrations) is what is due, each with C(workload), C(from) and C(to);
+        C(rehearsal) is the result of M(barberpro.platform.rehearsal), empty when nothing was tried; C(untried) says why."
       - "C(plan): records what the release module planned. C(plan) (required) is its result in state planned (C(revision), C(current),
         C(changes), C(changed))."
       - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects;

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import cluster
+from tests.support import cluster, looks
 from tests.support.playbooks import Run, deploy, deploy_new, remove
 
 # Another cluster has a network of its own, and nothing here could end its agent.
@@ -16,6 +16,9 @@ collect_ignore = ["test_57_policy_agent.py"] if os.environ.get("BARBERPRO_KUBECO
 
 PALERMO = "barbershop-palermo"
 RECOLETA = "barbershop-recoleta"
+
+PLANNED: dict[str, Any] = {}
+"""The plan of the second tenant's first deploy, and what another client saw before it, after it, and after the deploy."""
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +47,13 @@ def palermo(palermo_deployed: Run) -> str:
 def fresh_deployed(facts: dict[str, Any]) -> Iterator[Run]:
     """The run that deployed a tenant that did not exist before, described by variables alone; as loud as a run can be."""
     remove(RECOLETA)
+    before = looks.of(RECOLETA)
+    planned = deploy_new(RECOLETA, extra={"plan_only": True})
+    assert planned.code == 0, planned.output
+    between = looks.of(RECOLETA)
     run = deploy_new(RECOLETA, "--diff", "-vvv")
     assert run.code == 0, run.output
+    PLANNED.update(run=planned, before=before, between=between, after=looks.of(RECOLETA))
     yield run
     remove(RECOLETA)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -39,3 +40,12 @@ def test_the_image_is_unprivileged_and_its_base_can_be_chosen(name):
 def test_pages_have_nothing_that_the_policy_would_block(path):
     text = path.read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:|https?://", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_image_says_which_migrations_it_brings(name):
+    """A deploy reads this label before it runs anything of the image."""
+    package = {"booking": "barberpro_booking", "walkin_queue": "barberpro_walkin"}[name]
+    migrations = importlib.import_module(f"{package}.migrations").MIGRATIONS
+    said = re.findall(r'platform\.barberpro\.migrations="([^"]*)"', (SERVICES / name / "Containerfile").read_text())
+    assert said == [f"{migrations.version_table}={migrations.head()}"]

@@ -1,0 +1,41 @@
+"""`python -m barberpro_walkin.rehearse`: whether this code works on a schema that a newer image has migrated."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from barberpro_service.rehearsal import Rehearsal, main
+from barberpro_walkin import repository
+from barberpro_walkin.migrations import MIGRATIONS
+from barberpro_walkin.tables import METADATA, TICKETS
+
+DAY = date(2026, 1, 2)
+# What the constraints of the tables want; every other column gets any value of its type.
+SAMPLES: dict[str, dict[str, Any]] = {"walkin_tickets": {"status": "waiting", "test_run": None}}
+
+
+async def queries(connection: AsyncConnection) -> None:
+    """Every query of the service, with rows to find."""
+    await repository.next_number(connection, DAY)
+    number = await repository.next_number(connection, DAY)
+    ticket = uuid.UUID(int=2)
+    row = REHEARSAL.row(TICKETS) | {"id": ticket, "day": DAY, "number": number, "key_hash": b"key", "test_run": "rehearsal"}
+    await repository.insert_ticket(connection, {name: value for name, value in row.items() if name != "status"})
+    await repository.by_key(connection, b"key")
+    await repository.read(connection, ticket)
+    await repository.read(connection, ticket, lock=True)
+    await repository.active(connection, DAY)
+    await repository.change(connection, ticket, status="finished", ended_at=datetime(2026, 1, 2, tzinfo=UTC))
+    await repository.purge_test_run(connection, "rehearsal")
+    await repository.purge_stale(connection, datetime(2026, 1, 3, tzinfo=UTC), date(2026, 1, 3))
+
+
+REHEARSAL = Rehearsal("walkin", MIGRATIONS, METADATA, SAMPLES, queries)
+
+if __name__ == "__main__":
+    sys.exit(main(REHEARSAL))

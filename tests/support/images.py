@@ -1,0 +1,63 @@
+"""Images of the services with one more migration: what a next release would bring, made from the image that is deployed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.cluster import ROOT, facts
+
+sys.path.insert(0, str(ROOT / "cluster"))
+
+from barberpro_cluster import images, registry
+from barberpro_cluster.layout import Layout
+from barberpro_cluster.shell import run
+
+FOLDER = "/opt/barberpro/lib/python3.11/site-packages/barberpro_booking/migrations/versions"
+
+
+def head() -> str:
+    """Return the newest migration of the booking service in this checkout."""
+    return max(path.name[:4] for path in (ROOT / "services/booking/barberpro_booking/migrations/versions").glob("[0-9]*.py"))
+
+
+def following() -> str:
+    """Return the number of the migration that comes after it."""
+    return f"{int(head()) + 1:04}"
+
+
+@functools.cache
+def booking_with(*statements: str) -> str:
+    """Return the reference of a booking image with a migration of these statements, in the cluster's registry."""
+    layout = Layout.of(ROOT)
+    base = next(image for image in images.IMAGES if image.name == "booking")
+    _key, folder = images.ensure(layout, base, {})
+    body = "\n".join(f"    op.execute({statement!r})" for statement in statements)
+    migration = f"from alembic import op\n\nrevision = {following()!r}\ndown_revision = {head()!r}\n\n\ndef upgrade():\n{body}\n"
+    label = re.findall(r'platform\.barberpro\.migrations="([^"=]*)=', (ROOT / base.containerfile).read_text())[0]
+    key = hashlib.sha256(f"{folder.name}{migration}".encode()).hexdigest()[:16]
+    target = layout.cache / "images" / f"booking_next-{key}"
+    if not target.is_dir():
+        (layout.cache / "work").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=layout.cache / "work") as name:
+            work = Path(name)
+            (work / f"{following()}_next.py").write_text(migration)
+            (work / "Containerfile").write_text(
+                f'ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nCOPY {following()}_next.py {FOLDER}/\nLABEL platform.barberpro.migrations="{label}={following()}"\n'
+            )
+            images._buildah_build(layout, work, _loaded(layout, folder), target)
+    return registry.push(facts()["registry"], "booking_next", target, images.digest_of(target), key)
+
+
+def _loaded(layout: Layout, folder: Path) -> str:
+    """Return the name of an image in buildah's storage; it is loaded from its OCI layout when another checkout has built it."""
+    reference = f"localhost/barberpro/{folder.name}"
+    if not run([*images._buildah(layout), "images", "--quiet", "--filter", f"reference={reference}"]).strip():
+        storage = layout.cache / "containers"
+        place = f"containers-storage:[overlay@{storage / 'storage'}+{storage / 'run'}]{reference}"
+        run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{folder}:latest", place])
+    return reference

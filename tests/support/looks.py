@@ -1,0 +1,61 @@
+"""All that a deploy could change of a tenant, as other clients see it: kubectl, SQL, DNS and the public API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import dns.message
+import dns.query
+import dns.rdatatype
+
+from tests.support import cluster, sql
+
+KINDS = (
+    "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,limitranges,networkpolicies,roles,rolebindings,jobs,"
+    "poddisruptionbudgets,httproutes,servicemonitors,prometheusrules"
+)
+# Written by the server on every write, or by controllers; what a user sets is the rest.
+BOOKKEEPING = ("resourceVersion", "generation", "managedFields", "creationTimestamp")
+
+
+def objects(tenant: str) -> dict[str, str]:
+    """Return the tenant's objects by "Kind namespace/name", each as text that changes when something that a user can set does."""
+    items = cluster.objects(KINDS, "-n", f"tenant-{tenant}")
+    items += cluster.objects("namespaces", "-l", f"barberpro.platform/tenant={tenant}")
+    items += cluster.objects("configmaps", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={tenant},!barberpro.platform/report")
+    found = {}
+    for item in items:
+        metadata = item["metadata"]
+        if metadata["name"] == "kube-root-ca.crt":
+            continue
+        where = f"{metadata['namespace']}/" if "namespace" in metadata else ""
+        kept = {key: value for key, value in metadata.items() if key not in BOOKKEEPING}
+        kept["annotations"] = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != "deployment.kubernetes.io/revision"}
+        found[f"{item['kind']} {where}{metadata['name']}"] = json.dumps({**item, "metadata": kept, "status": None}, sort_keys=True)
+    return found
+
+
+def versions(tenant: str) -> dict[str, str]:
+    """Return the resourceVersion of everything that a deploy writes, in the tenant's namespace and in the system's."""
+    items = cluster.objects(KINDS, "-n", f"tenant-{tenant}") + cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system")
+    return {f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
+
+
+def record(tenant: str) -> list[str]:
+    """Return what the zone's own server says about the tenant's host."""
+    zone = cluster.facts()["dns"]
+    query = dns.message.make_query(f"{cluster.host_of(tenant)}.", dns.rdatatype.A)
+    answer = dns.query.udp(query, zone["server"], port=zone["port"], timeout=5)
+    return sorted(str(item) for found in answer.answer for item in found)
+
+
+def of(tenant: str) -> dict[str, Any]:
+    """Look at everything."""
+    return {"objects": objects(tenant), "versions": versions(tenant), "sql": sql.snapshot(), "record": record(tenant)}
+
+
+def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """Return what happened to each object: created, changed or deleted."""
+    found = dict.fromkeys(after.keys() - before.keys(), "created") | dict.fromkeys(before.keys() - after.keys(), "deleted")
+    return found | {key: "changed" for key in before.keys() & after.keys() if before[key] != after[key]}

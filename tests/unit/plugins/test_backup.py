@@ -1,0 +1,127 @@
+"""The module backup: what its pod is given, what is refused before there is one, and what its answer becomes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._backup import _HEAD, _SCRIPTS, _TAIL
+from ansible_collections.barberpro.platform.plugins.modules import backup
+
+from tests.support import modules
+from tests.support.api_stand_in import StandIn
+from tests.support.loopback import Reply, Request
+
+PODS, SECRETS = "/api/v1/namespaces/barberpro-data/pods", "/api/v1/namespaces/barberpro-data/secrets"
+POD, SECRET = f"{PODS}/backup-x", f"{SECRETS}/backup-x"
+DATABASE = {"host": "db", "port": "5432", "dbname": "barberpro", "schema": "t_1", "sslmode": "require", "user": "t_1_owner", "password": "secret-canary"}
+
+
+class Cluster:
+    """A cluster in which the pod says what a test wants."""
+
+    def __init__(self, api: StandIn) -> None:
+        self.api, self.made, self.deleted = api, {}, []
+        self.said = json.dumps({"backup": {"changed": True, "found": True, "names": ["one", "two"]}})
+        for path in (PODS, SECRETS):
+            api.answers[f"POST {path}"] = self.create
+            api.items(path)
+        for path in (POD, SECRET):
+            api.answers[f"DELETE {path}"] = self.delete
+        ended = {"phase": "Succeeded", "containerStatuses": [{"name": "backup", "state": {"terminated": {"exitCode": 0}}}]}
+        api.answers[f"GET {POD}"] = lambda _request: {**self.made["Pod"], "status": ended}
+        api.answers[f"GET {POD}/log"] = lambda _request: Reply(200, self.said + "\n")
+
+    def create(self, request: Request) -> Reply:
+        self.made[request.body["kind"]] = request.body
+        return Reply(201, request.body)
+
+    def delete(self, request: Request) -> Reply:
+        self.deleted.append(request.path.partition("?")[0])
+        return Reply(200, {})
+
+
+@pytest.fixture
+def cluster(api: StandIn) -> Cluster:
+    return Cluster(api)
+
+
+def call(cluster: Cluster, *, check: bool = False, **more: Any) -> dict[str, Any]:
+    asked = {"name": "x", "backup": "one", "image": "postgres@sha256:1", "database": DATABASE, "kubeconfig": cluster.api.kubeconfig, **more}
+    return modules.call(backup, asked, check=check)
+
+
+def test_a_backup_is_taken_by_a_pod_of_which_nothing_is_left(cluster: Cluster) -> None:
+    found = call(cluster)
+    assert (found["changed"], found["backup"], found["backups"]) == (True, "one", ["one", "two"])
+    assert cluster.deleted == [POD, SECRET]
+    [container] = cluster.made["Pod"]["spec"]["containers"]
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == {"TENANT": "x", "NAME": "one", "SCHEMA": "t_1", "KEEP": "10"}
+    assert "pg_dump --format=custom" in container["command"][2]
+    assert base64.b64decode(cluster.made["Secret"]["data"]["PGPASSWORD"]).decode() == "secret-canary"
+    assert "secret-canary" not in json.dumps([found, cluster.made["Pod"]])
+
+
+def test_check_mode_makes_nothing(cluster: Cluster) -> None:
+    assert call(cluster, check=True)["changed"] is True
+    assert cluster.made == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"backup": "../other/one"}, "backup '../other/one' is no name of a backup; use letters, digits, dots, hyphens and underscores"),
+        (
+            {"state": "restored", "confirm": "y"},
+            "tenant x: restoring replaces everything in its tables by what backup one holds; repeat the name of the tenant in confirm (given: 'y')",
+        ),
+    ],
+)
+def test_what_is_refused_before_there_is_a_pod(cluster: Cluster, more: dict[str, Any], sentence: str) -> None:
+    assert call(cluster, **more)["msg"] == sentence
+    assert cluster.made == {}
+
+
+def test_a_backup_that_is_not_there_is_named_with_those_that_are(cluster: Cluster) -> None:
+    cluster.said = json.dumps({"backup": {"changed": False, "found": False, "names": ["two", "one"]}})
+    found = call(cluster, state="restored", backup="three", confirm="x")
+    assert found["msg"] == "tenant x has no backup three; choose one of these: one, two. Nothing was changed"
+
+
+def test_a_pod_that_fails_says_what_it_said(cluster: Cluster) -> None:
+    cluster.said = "pg_dump: error: connection refused"
+    assert call(cluster)["msg"] == "backup one of tenant x could not be taken: container backup ended with code 0: pg_dump: error: connection refused"
+    assert call(cluster, state="listed")["msg"].startswith("the backups of tenant x could not be listed: container backup ended")
+
+
+def test_the_newest_are_kept_and_one_that_is_there_is_not_taken_again(tmp_path: Path) -> None:
+    """The script itself, with programs that stand in for PostgreSQL's."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (programs / name).write_text('#!/bin/sh\nfor word; do case "$word" in --file=*) echo dump > "${word#--file=}";; esac; done\n')
+        (programs / name).chmod(0o755)
+    script = (_HEAD + _SCRIPTS["present"] + _TAIL).replace("/backups/", f"{tmp_path}/backups/").replace("/tmp/list", f"{tmp_path}/list")
+
+    def run(name: str) -> dict[str, Any]:
+        environment = {"PATH": f"{programs}:{os.environ['PATH']}", "TENANT": "x", "NAME": name, "SCHEMA": "t_1", "KEEP": "2"}
+        done = subprocess.run([shutil.which("sh") or "sh", "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=20)
+        found: dict[str, Any] = json.loads(done.stdout)["backup"]
+        return found
+
+    assert run("one") == {"changed": True, "found": True, "names": ["one"]}
+    assert run("one") == {"changed": False, "found": True, "names": ["one"]}
+    for number, name in enumerate(("one", "two")):
+        run(name)
+        os.utime(tmp_path / "backups" / "x" / f"{name}.dump", (number + 1, number + 1))
+    other = tmp_path / "backups" / "y"
+    other.mkdir()
+    (other / "kept.dump").touch()
+    assert run("three") == {"changed": True, "found": True, "names": ["three", "two"]}
+    assert (other / "kept.dump").exists()

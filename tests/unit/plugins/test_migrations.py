@@ -1,0 +1,167 @@
+"""What the statements of migrations do, what the gate says about a rehearsal, and what images say of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.lookup.migrations import LookupModule, _said
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
+
+from tests.support import loopback
+from tests.support.loopback import Reply, Request
+
+Check = Callable[..., str]
+DUE = [{"workload": "booking", "from": "0001", "to": "0002"}]
+STATEMENT = {"service": "booking", "sql": "A", "loses": ""}
+FINE: dict[str, Any] = {"serving": 3, "statements": [STATEMENT], "losing": [], "broken": [], "failures": [], "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("sql", "how"),
+    [
+        ("ALTER TABLE a ADD COLUMN note text", ""),
+        ("CREATE TABLE a (id int)", ""),
+        ("CREATE INDEX i ON a (b)", ""),
+        ("ALTER TABLE a DROP CONSTRAINT narrow", ""),
+        ("ALTER TABLE a ALTER COLUMN b DROP NOT NULL, ALTER COLUMN b DROP DEFAULT", ""),
+        ("DROP INDEX i", ""),
+        ("INSERT INTO a VALUES ('update b; drop table c')", ""),
+        ("COMMENT ON TABLE a IS 'delete from b'", ""),
+        ("ALTER TABLE a DROP COLUMN b", "drops a column"),
+        ("alter table a\n  drop b", "drops a column"),
+        ("ALTER TABLE a DROP CONSTRAINT c, DROP COLUMN IF EXISTS b", "drops a column"),
+        ("-- away with it\nDROP TABLE a", "drops a table"),
+        ("/* x */ TRUNCATE a", "empties a table"),
+        ("ALTER TABLE a ALTER COLUMN b TYPE smallint USING b::smallint", "changes the type of a column"),
+        ("DELETE FROM a WHERE b", "deletes rows"),
+        ("WITH old AS (SELECT 1) DELETE FROM a USING old", "deletes rows"),
+        ("UPDATE a SET b = $1", "overwrites values"),
+        ("DO $$ BEGIN EXECUTE 'drop table a'; END $$", "runs a block that may do anything"),
+    ],
+)
+def test_statements_that_could_lose_data(sql: str, how: str) -> None:
+    assert loses(sql) == how
+
+
+def test_a_statement_is_shown_as_one_line() -> None:
+    assert plain("ALTER TABLE a -- why\n  ADD b int;\n") == "ALTER TABLE a ADD b int"
+
+
+def test_the_linter_names_the_locks_that_customers_wait_for() -> None:
+    statements = [
+        "ALTER TABLE bookings ADD COLUMN note text",
+        "ALTER TABLE bookings\n ALTER COLUMN price TYPE bigint",
+        "CREATE INDEX by_note ON bookings (note)",
+        "ALTER TABLE bookings ADD CONSTRAINT narrow CHECK (price > 0)",
+    ]
+    found = lint(statements)
+    assert [(item["statement"], item["rule"], item["refused"]) for item in found] == [
+        ("ALTER TABLE bookings ALTER COLUMN price TYPE bigint", "changing-column-type", True),
+        ("CREATE INDEX by_note ON bookings (note)", "require-concurrent-index-creation", False),
+        ("ALTER TABLE bookings ADD CONSTRAINT narrow CHECK (price > 0)", "constraint-missing-not-valid", True),
+    ]
+    assert all(item["message"] for item in found)
+
+
+def test_a_table_that_is_made_with_them_locks_nobody_out() -> None:
+    assert lint(["CREATE TABLE more (id bigint)", "CREATE INDEX by_id ON more (id)", "ALTER TABLE more ADD CONSTRAINT c CHECK (id > 0)"]) == []
+    assert lint([]) == []
+
+
+def test_a_linter_that_is_missing_is_named() -> None:
+    with pytest.raises(PlatformError, match=r"the linter of migrations \(/nowhere/squawk\) failed: .*; install squawk-cli for the interpreter"):
+        lint(["SELECT 1"], "/nowhere/squawk")
+
+
+def test_nothing_due_and_nothing_tried(check: Check) -> None:
+    assert check("migrations", schema="t_1") == "passed: no migration is due"
+    assert check("migrations", schema="t_1", migrations=DUE, untried="no revision serves yet") == (
+        "passed: booking 0001 -> 0002: not tried, no revision serves yet"
+    )
+    unknown = [{"workload": "queue", "from": "", "to": ""}]
+    assert check("migrations", schema="t_1", migrations=unknown) == "passed: queue nothing -> unknown: not tried, no reason given"
+
+
+def test_what_passes_is_said_with_what_to_know(check: Check) -> None:
+    losing = {"service": "booking", "sql": "DROP TABLE old", "loses": "drops a table"}
+    finding = {"statement": "CREATE INDEX i ON a (b)", "rule": "r", "message": "Updates are blocked.", "help": "", "refused": False}
+    assert check("migrations", schema="t_1", migrations=DUE, rehearsal={**FINE, "losing": [losing], "findings": [finding]}) == (
+        "passed: booking 0001 -> 0002: r3 works after 1 statement, tried in a scratch schema; 1 statement could lose data (DROP TABLE old); "
+        "CREATE INDEX i ON a (b): Updates are blocked"
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            {"broken": [{"service": "booking", "statement": "ALTER TABLE a\n RENAME b TO c", "query": "insert_booking", "reason": 'column "b" is gone'}]},
+            'failed: the statement "ALTER TABLE a RENAME b TO c" breaks revision r3, which serves meanwhile: query insert_booking of booking fails '
+            '(column "b" is gone); expand now (add what is new, keep what is old) and contract in a later release, when nothing uses the old any more',
+        ),
+        (
+            {"failures": [{"service": "booking", "step": "capture", "reason": "X fails on a schema at 0001 that holds rows: null"}]},
+            "failed: the migration of booking: X fails on a schema at 0001 that holds rows: null; repair the image and deploy again",
+        ),
+        (
+            {"failures": [{"service": "booking", "step": "prepare", "reason": "no database"}]},
+            "failed: the migrations cannot be tried with the code that serves of booking: no database; repair the image and deploy again",
+        ),
+        (
+            {"findings": [{"statement": "S", "rule": "changing-column-type", "message": "Rewrites.", "help": "Do not.", "refused": True}]},
+            'failed: the statement "S" keeps customers waiting for a lock (changing-column-type): Rewrites; Do not',
+        ),
+    ],
+)
+def test_what_is_refused_is_named(check: Check, found: dict[str, Any], sentence: str) -> None:
+    assert check("migrations", schema="t_1", migrations=DUE, rehearsal={**FINE, **found}) == sentence
+
+
+def registry(request: Request) -> Reply:
+    """An image for one platform, one for several, one without labels, one whose configuration is kept elsewhere."""
+    path = request.path
+    labels = {"platform.barberpro.migrations": "alembic_version_booking=0007"}
+    answers: dict[str, Any] = {
+        "/v2/one/manifests/1": {"config": {"digest": "sha256:c"}},
+        "/v2/one/blobs/sha256:c": {"config": {"Labels": labels}},
+        "/v2/many/manifests/1": {"manifests": [{"digest": "sha256:m"}]},
+        "/v2/many/manifests/sha256:m": {"config": {"digest": "sha256:c"}},
+        "/v2/many/blobs/sha256:c": {"config": {"Labels": labels}},
+        "/v2/bare/manifests/1": {"config": {"digest": "sha256:c"}},
+        "/v2/bare/blobs/sha256:c": {"config": {}},
+        "/v2/moved/manifests/1": {"config": {"digest": "sha256:c"}},
+        "/elsewhere?token=1": {"config": {"Labels": labels}},
+        "/v2/odd/manifests/1": ["nothing"],
+    }
+    if path == "/v2/moved/blobs/sha256:c":
+        return Reply(307, headers={"Location": "/elsewhere?token=1"})
+    return Reply(200, json.dumps(answers[path])) if path in answers else Reply(404)
+
+
+@pytest.mark.parametrize(
+    ("repository", "head", "problem"),
+    [
+        ("one", "0007", ""), ("many", "0007", ""), ("moved", "0007", ""), ("bare", "", ""),
+        ("none", "", "does not say its labels: HTTP 404"), ("odd", "", "does not say its labels: it answers something else than a document"),
+    ],
+)
+def test_images_say_which_migrations_they_bring(repository: str, head: str, problem: str) -> None:
+    with loopback.web(registry) as server:
+        image = f"{server.address}/{repository}:1"
+        found = _said(image, None, None)
+    assert (found["image"], found["head"], found["table"]) == (image, head, "alembic_version_booking" if head else "")
+    assert found["problem"] == (f"image {image}: registry {server.address} {problem}" if problem else "")
+
+
+def test_the_lookup_answers_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = LookupModule()
+    # Ansible's plugin loader fills the options in from the documentation.
+    monkeypatch.setattr(lookup, "set_options", lambda **_options: None)
+    monkeypatch.setattr(lookup, "get_option", lambda _name: None)
+    with loopback.web(registry) as server:
+        found = lookup.run([f"{server.address}/one:1", f"{server.address}/bare:1"])
+    assert [item["head"] for item in found] == ["0007", ""]
