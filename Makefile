@@ -91,12 +91,20 @@ one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_re
 	@$(PYTEST) --verbose $(T)
 
 ##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation
+.PHONY: agreement bench-isolation bench-tenancy bench-delivery
 agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
 	@$(BENCH).agreement $(ARGS)
 
 bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against network-config-analyzer; ARGS="--kubeconfig FILE" on a cluster too
 	@$(BENCH).isolation_report $(ARGS)
+
+bench-tenancy: setup ## Converge 1,000 tenants on the simulated cluster, against kubectl and kubernetes.core; ARGS="--tenants 50" for a look
+	@$(MAKE) cluster PROFILE=simulated
+	@$(BENCH).tenancy $(ARGS)
+
+bench-delivery: setup ## Deliver and roll back a fleet, against kubectl, Helm 4, kapp and kubernetes.core; ARGS="--tenants 50" for a look
+	@$(MAKE) cluster PROFILE=simulated
+	@$(BENCH).delivery $(ARGS)
 
 ##@ Release
 .PHONY: build lock clean help

@@ -37,7 +37,7 @@ def kapp() -> str:
 
 def helm() -> str:
     """Return the path of the Helm of the embedded cluster's tools; builds it when it is not in the cache."""
-    code = "from barberpro_cluster import binaries; print(binaries.build(['helm'])['helm'])"
+    code = "from pathlib import Path; from barberpro_cluster import binaries, layout; print(binaries.ensure(layout.Layout.of(Path()), ('helm',))['helm'])"
     return run([str(ROOT / ".venv/bin/python"), "-c", code], PYTHONPATH="cluster").output.strip().splitlines()[-1]
 
 
@@ -70,14 +70,23 @@ def helm_install(site: Site, sets: Sets) -> float:
         (chart / "templates" / "objects.yaml").write_text("".join("---\n" + json.dumps(obj) + "\n" for obj in objects if obj is not namespace))
         first = write(site.work / "namespace.yaml", [[namespace]])
         seconds += run([site.kubectl_path, "--kubeconfig", site.deployer, "apply", "--server-side", "-f", str(first)]).seconds
-        command = [program, "--kubeconfig", site.deployer, "install", "shop", str(chart), "--namespace", name]
+        command = [program, "--kubeconfig", site.deployer, "install", "shop", str(chart), "--namespace", name, "--take-ownership"]
         seconds += run(command, HELM_CACHE_HOME=str(site.work), HELM_CONFIG_HOME=str(site.work), HELM_DATA_HOME=str(site.work)).seconds
     return seconds
 
 
+def _adopting(obj: dict[str, Any]) -> dict[str, Any]:
+    """Tell kapp, by its annotation, that the cluster itself makes the service account `default` between its look and its write."""
+    metadata = obj["metadata"]
+    if (obj["kind"], metadata["name"]) != ("ServiceAccount", "default"):
+        return obj
+    notes = {**(metadata.get("annotations") or {}), "kapp.k14s.io/create-strategy": "fallback-on-update"}
+    return {**obj, "metadata": {**metadata, "annotations": notes}}
+
+
 def kapp_deploy(site: Site, sets: Sets) -> float:
     """Return the seconds of one kapp deploy of all objects as one app, without waiting for them."""
-    path = write(site.work / "kapp.yaml", sets)
+    path = write(site.work / "kapp.yaml", ([_adopting(obj) for obj in objects] for objects in sets))
     command = [kapp(), "--kubeconfig", site.deployer, "deploy", "-a", f"bench-{os.getpid()}", "-n", "barberpro-system", "-f", str(path), "--yes", "--wait=false"]
     return run(command).seconds
 

@@ -64,13 +64,16 @@ class Site:
     work: Path
 
     @classmethod
-    def of_checkout(cls, work: Path) -> Site:
-        """Return the simulated cluster of this checkout. Raises SystemExit when it does not run or is not for tests."""
+    def of_checkout(cls, work: Path, bare: bool = False) -> Site:
+        """Return the simulated cluster of this checkout; ``bare`` takes the administrator for the deployer, who has no rights before ``install``.
+
+        Raises SystemExit when it does not run or is not for tests.
+        """
         facts = ROOT / ".embedded" / "simulated" / "cluster.json"
         if not facts.exists():
             raise SystemExit("the simulated cluster does not run; start it with make cluster PROFILE=simulated")
         found = json.loads(facts.read_text())
-        site = cls(found["kubeconfig"], found["deployer_kubeconfig"], found["kubectl"], work)
+        site = cls(found["kubeconfig"], found["kubeconfig" if bare else "deployer_kubeconfig"], found["kubectl"], work)
         label = json.loads(site.kubectl("get", "namespace", "kube-system", "-o", "json"))["metadata"]["labels"]
         if label.get("barberpro.platform/cluster") != "test":
             raise SystemExit(f"{site.kubeconfig}: kube-system lacks the label barberpro.platform/cluster=test, so this is no cluster for tests")

@@ -37,6 +37,7 @@ def delivered(run: Run) -> None:
         run.wrote = not finished
         return
     run.outcomes_late = True
+    earlier = _claims.held(run.resources, run.tenant)
     run.note(Plan(_claimed(run, host)))
     run.begin(number, plan)
     _infrastructure(run, objects, plan, host)
@@ -48,7 +49,8 @@ def delivered(run: Run) -> None:
         run.record.current, run.record.pending = number, None
         run.save()
     rest(run, plan)
-    run.release_hosts(host)
+    if set(earlier) - {host}:
+        run.release_hosts(host)
     run.forget(run.leftovers(objects))
     conclude(run, number)
 
