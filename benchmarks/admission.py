@@ -72,7 +72,7 @@ def measure(site: Site, name: str, blocks: int, rounds: int) -> dict[str, Any]:
     time, with the deployer's identity.
     """
     resources = Resources(Client.from_options({"kubeconfig": site.deployer}))
-    objects = [obj for obj in next(tenants.sets("tenancy", 1, name.rpartition("-")[0])) if obj["kind"] != "Namespace"]
+    objects = [obj for obj in next(tenants.sets("tenancy", 1, name.rpartition("-")[0], site.work)) if obj["kind"] != "Namespace"]
     switch = Switch(site, resources, f"tenant-{name}")
     timed: dict[bool, list[float]] = {True: [], False: []}
     try:

@@ -36,10 +36,15 @@ def site_for(chosen: argparse.Namespace) -> Iterator[Site]:
     """Give the cluster, with the platform on it unless a bare look is asked for, and a folder for files that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="barberpro-bench-") as work:
         site = Site.of_checkout(Path(work), bare=chosen.bare)
-        if not chosen.bare:
-            say("platform")
+        if chosen.bare:
+            yield site
+            return
+        say("platform")
+        try:
             site.install()
-        yield site
+            yield site
+        finally:
+            site.uninstall()
 
 
 def say(text: str) -> None:
@@ -50,7 +55,7 @@ def say(text: str) -> None:
 def ours(site: Site, sort: str, count: int, prefix: str) -> dict[str, Any]:
     """Deploy a fleet, deploy it again, and return seconds, objects, memory and the resourceVersions that the second run has changed."""
     say(f"ours, {count} tenants")
-    arguments = tenants.arguments(sort, count, prefix)
+    arguments = tenants.arguments(sort, count, prefix, site.work)
     first, told = site.task("fleet", MODULE, arguments, keep=["objects", "summary"])
     seen = site.count(prefix)
     if seen != count * tenants.OBJECTS:
@@ -77,7 +82,7 @@ def against(site: Site, sort: str, name: str, peer: Peer, count: int) -> dict[st
     prefix = f"{name.replace('_', '-')[:12]}-{os.getpid() % 10000}"
     say(f"{name}, {count} tenants")
     try:
-        seconds = peer(site, tenants.sets(sort, count, prefix))
+        seconds = peer(site, tenants.sets(sort, count, prefix, site.work))
         seen = site.count(prefix)
     finally:
         site.clear(prefix)

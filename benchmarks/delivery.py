@@ -32,7 +32,7 @@ def rolled_back(site: Site, count: int) -> dict[str, Any]:
     gateway.start()
     try:
         for image in (tenants.IMAGE, tenants.NEWER):
-            site.task("fleet", converge.MODULE, tenants.arguments("routed", count, prefix, image))
+            site.task("fleet", converge.MODULE, tenants.arguments("routed", count, prefix, site.work, image))
         back = {"state": "rolled_back", "tenants": [{"name": name} for name in tenants.names(count, prefix)]}
         done, told = site.task("back", converge.MODULE, back, keep=["tenants", "summary"])
         served = site.kubectl("get", "httproutes", "-A", "-o", "jsonpath={range .items[?(@.metadata.name=='main')]}{.metadata.namespace} "
@@ -57,7 +57,7 @@ def one_at_a_time(site: Site, count: int) -> dict[str, Any]:
     seconds = []
     try:
         for image in (tenants.IMAGE, tenants.NEWER):
-            site.task("fleet", converge.MODULE, tenants.arguments("routed", 1, prefix, image))
+            site.task("fleet", converge.MODULE, tenants.arguments("routed", 1, prefix, site.work, image))
         for turn in range(count):
             back = {"state": "rolled_back", "to_revision": 1 + turn % 2, "tenants": [{"name": f"{prefix}-0000"}]}
             seconds.append(site.task("back", converge.MODULE, back)[0].seconds)

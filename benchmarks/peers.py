@@ -87,8 +87,8 @@ def _adopting(obj: dict[str, Any]) -> dict[str, Any]:
 def kapp_deploy(site: Site, sets: Sets) -> float:
     """Return the seconds of one kapp deploy of all objects as one app, without waiting for them."""
     path = write(site.work / "kapp.yaml", ([_adopting(obj) for obj in objects] for objects in sets))
-    command = [kapp(), "--kubeconfig", site.deployer, "deploy", "-a", f"bench-{os.getpid()}", "-n", "barberpro-system", "-f", str(path), "--yes", "--wait=false"]
-    return run(command).seconds
+    where = ["-a", f"bench-{os.getpid()}", "-n", "barberpro-system"]
+    return run([kapp(), "--kubeconfig", site.deployer, "deploy", *where, "-f", str(path), "--yes", "--wait=false"]).seconds
 
 
 def module_list(site: Site, sets: Sets) -> float:

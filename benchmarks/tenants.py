@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,7 +23,7 @@ ZONE = "bench.test"
 REGISTRY = "registry.bench.test/barberpro"
 IMAGE = f"{REGISTRY}/booking@sha256:{'a' * 64}"
 NEWER = f"{REGISTRY}/booking@sha256:{'b' * 64}"
-FOLDERS = [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]
+_FOLDERS = [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]
 OBJECTS = 20
 # The phases of the templates and the people of each sort of tenant.
 PHASES = {
@@ -65,22 +66,38 @@ def own(sort: str, name: str) -> dict[str, Any]:
     return {"tenant": {**tenant, "market_size": "small", "region": "caba"}, "access": people}
 
 
+def folders(sort: str, work: Path) -> list[str]:
+    """Return the template folders of a sort; those of ``delivery`` are links in the folder ``work`` to all but the preview of routes."""
+    if sort != "delivery":
+        return _FOLDERS
+    found = []
+    for folder in map(Path, _FOLDERS):
+        target = work / "templates" / folder.parent.name
+        for path in folder.glob("*/*.yml.j2"):
+            link = target / path.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if "preview" not in path.name and not link.exists():
+                link.symlink_to(path)
+        found.append(str(target))
+    return found
+
+
 def names(count: int, prefix: str) -> list[str]:
     """Return the names of so many tenants."""
     return [f"{prefix}-{number:04d}" for number in range(count)]
 
 
-def sets(sort: str, count: int, prefix: str) -> Iterator[list[dict[str, Any]]]:
+def sets(sort: str, count: int, prefix: str, work: Path) -> Iterator[list[dict[str, Any]]]:
     """Yield the objects of each of so many tenants, as revision 1."""
     common = shared(sort)
     for name in names(count, prefix):
-        yield numbered(render(FOLDERS, {**common, **own(sort, name)}, PHASES[sort]), 1)
+        yield numbered(render(folders(sort, work), {**common, **own(sort, name)}, PHASES[sort]), 1)
 
 
-def arguments(sort: str, count: int, prefix: str, image: str = IMAGE) -> dict[str, Any]:
+def arguments(sort: str, count: int, prefix: str, work: Path, image: str = IMAGE) -> dict[str, Any]:
     """Return the arguments with which the module ``fleet`` deploys these tenants."""
     return {
-        "template_dirs": FOLDERS,
+        "template_dirs": folders(sort, work),
         "phases": PHASES[sort],
         "shared_variables": shared(sort, image),
         "tenants": [{"name": name, "variables": own(sort, name)} for name in names(count, prefix)],
