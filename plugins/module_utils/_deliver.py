@@ -29,11 +29,10 @@ def delivered(run: Run) -> None:
     number = int(run.number or 0)
     _await_namespace(run)
     plan = run.engine.plan(run.settled(objects, number), remove=run.leftovers(objects))
-    run.note(plan)
     host = _claims.host_of(objects)
     finished = number == run.record.current == run.record.finished and run.record.pending is None
     if run.dry or (finished and not plan.effective()):
-        run.note(Plan([*_claimed(run, host), *_credentials(run)]))
+        run.note(Plan([*plan.changes, *_claimed(run, host), *_credentials(run)]))
         run.wrote = not finished
         return
     run.outcomes_late = True

@@ -18,6 +18,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._watch import T
 
 # Between two looks at everything: a thousand tenants are not looked at for each of ten thousand events.
 _BREATH = 0.2
+_MADE_BY_OTHERS = frozenset({"Pod", "ReplicaSet", "Event"})
 
 
 @dataclass
@@ -61,9 +62,10 @@ class Lookout:
             return 0.0
         ticket = _Ticket(wanted, timeout, self.client.now())
         with self._lock:
-            # Everywhere, narrowed to what tenants have; events carry no labels.
+            # Everywhere, and what we apply narrowed to tenants; what controllers make of it need not bear the label.
             for topic in topics_for(wanted):
-                self.watch.follow(Topic(topic.api_version, topic.kind, "", None if topic.kind == "Event" else TENANT_LABEL, topic.fields))
+                labels = None if topic.kind in _MADE_BY_OTHERS else TENANT_LABEL
+                self.watch.follow(Topic(topic.api_version, topic.kind, "", labels, topic.fields))
             self._tickets.append(ticket)
         self.watch.signals.put(Topic("", "", ""))
         ticket.ended.wait()
