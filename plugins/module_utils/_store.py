@@ -173,9 +173,10 @@ class Store:
             raise PlatformError(f"revision r{number} of tenant {self.tenant} is damaged ({error}); choose another one") from error
         return objects
 
-    def write(self, number: int, objects: Sequence[dict[str, Any]], content: str) -> Kept:
-        """Store a set under a number, ``content`` being its hash. Leftovers of a killed run under that number are replaced."""
+    def write(self, number: int, objects: Sequence[dict[str, Any]], content: str = "") -> Kept:
+        """Store a set under a number, ``content`` being its hash where that is known. Leftovers of a killed run under that number are replaced."""
         self.drop(number)
+        content = content or content_hash(objects)
         data = gzip.compress(json.dumps(list(objects), sort_keys=True, separators=(",", ":")).encode(), mtime=0)
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         notes = {_HASH: content, _CHUNKS: str(len(chunks)), _COUNT: str(len(objects))}
