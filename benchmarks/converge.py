@@ -25,6 +25,7 @@ def options(description: str | None, result: str) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--tenants", type=int, default=1000, help="size of the largest fleet; peers that are slow get a part of it")
+    parser.add_argument("--sample", type=int, help="tenants that kubectl gets at most (default: all)")
     parser.add_argument("--bare", action="store_true", help="neither install the platform nor use the deployer's identity: for a look at whether it works")
     parser.add_argument("--peers", nargs="*", help="only these peers")
     parser.add_argument("--result", type=Path, default=RESULTS / result, help="file that is written")

@@ -99,7 +99,7 @@ def main() -> int:
                 site.clear(prefix)
             memory[str(size)] = own["memory_mib"]
         samples = {
-            "kubectl_ssa": (peers.kubectl_ssa, chosen.tenants),
+            "kubectl_ssa": (peers.kubectl_ssa, min(chosen.tenants, chosen.sample or chosen.tenants)),
             "helm": (peers.helm_install, max(1, min(20, chosen.tenants // 3))),
             "kapp": (peers.kapp_deploy, max(1, min(20, chosen.tenants // 3))),
             "k8s_module_list": (peers.module_list, max(1, min(10, chosen.tenants // 5))),
@@ -108,7 +108,7 @@ def main() -> int:
         result |= {key: own[key] for key in ("unchanged_seconds", "resource_versions_changed")}
         result |= {"memory_mib": memory, **converge.compared(site, SORT, own, samples, chosen)}
         result["rollback_seconds"] = {
-            "one_simulated": one_at_a_time(site, 20 if chosen.tenants >= 100 else 2),
+            "one_simulated": one_at_a_time(site, 10 if chosen.tenants >= 100 else 2),
             "fleet_simulated": rolled_back(site, min(100, chosen.tenants)),
         }
     result |= embedded(chosen.bare)

@@ -67,7 +67,8 @@ def helm_install(site: Site, sets: Sets) -> float:
         (chart / "templates").mkdir(parents=True, exist_ok=True)
         (chart / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": "shop", "version": "1.0.0"}))
         # Helm keeps its own record in the namespace, so that has to be there before; it is the platform's to label.
-        (chart / "templates" / "objects.yaml").write_text("".join("---\n" + json.dumps(obj) + "\n" for obj in objects if obj is not namespace))
+        text = "".join("---\n" + json.dumps(obj) + "\n" for obj in objects if obj is not namespace)
+        (chart / "templates" / "objects.yaml").write_text(text.replace("{{", '{{ "{{" }}'))  # alerts have templates of their own
         first = write(site.work / "namespace.yaml", [[namespace]])
         seconds += run([site.kubectl_path, "--kubeconfig", site.deployer, "apply", "--server-side", "-f", str(first)]).seconds
         command = [program, "--kubeconfig", site.deployer, "install", "shop", str(chart), "--namespace", name, "--take-ownership"]

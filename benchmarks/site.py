@@ -143,11 +143,10 @@ class Site:
     def _seen(self, prefix: str, more: str = "") -> dict[str, str]:
         columns = "custom-columns=K:.kind,S:.metadata.namespace,N:.metadata.name,T:.metadata.labels.barberpro\\.platform/tenant,V:.metadata.resourceVersion"
         found = {}
-        for kind in (KINDS + more).split(","):
-            for line in self.kubectl("get", kind, "-A", "-l", LABEL, "--no-headers", "-o", columns).splitlines():
-                name, space, own, tenant, version = line.split()
-                if tenant.startswith(f"{prefix}-") and (space != "barberpro-system" or name != "ConfigMap"):
-                    found[f"{name} {space}/{own}"] = version
+        for line in self.kubectl("get", KINDS + more, "-A", "-l", LABEL, "--no-headers", "-o", columns).splitlines():
+            name, space, own, tenant, version = line.split()
+            if tenant.startswith(f"{prefix}-") and (space != "barberpro-system" or name != "ConfigMap"):
+                found[f"{name} {space}/{own}"] = version
         return found
 
     def clear(self, prefix: str) -> None:
