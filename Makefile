@@ -97,7 +97,7 @@ one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_re
 	@$(PYTEST) --verbose $(T)
 
 ##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation fleet-stop judges quota-race
+.PHONY: agreement bench-isolation bench-tenancy bench-delivery fleet-stop judges quota-race
 agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
 	@$(BENCH).agreement $(ARGS)
 
@@ -113,6 +113,14 @@ judges: setup ## What checkov, kube-score and kubernetes-validate say of a tenan
 quota-race: setup ## 10,000 racing creates at a quota, on the simulated cluster
 	@$(MAKE) cluster PROFILE=simulated
 	@$(BENCH).quota_race $(ARGS)
+
+bench-tenancy: setup ## Converge 1,000 tenants on the simulated cluster, against kubectl and kubernetes.core; ARGS="--tenants 50" for a look
+	@$(MAKE) cluster PROFILE=simulated
+	@$(BENCH).tenancy $(ARGS)
+
+bench-delivery: setup ## Deliver and roll back a fleet, against kubectl, Helm 4, kapp and kubernetes.core; ARGS="--tenants 50" for a look
+	@$(MAKE) cluster PROFILE=simulated
+	@$(BENCH).delivery $(ARGS)
 
 ##@ Release
 .PHONY: build lock clean help

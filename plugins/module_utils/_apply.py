@@ -27,23 +27,10 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
     phase_of,
     ref_of_key,
 )
+from ansible_collections.barberpro.platform.plugins.module_utils._waves import order_in_wave, wave_of
 
-# Policy first, then configuration, then what runs, then what sends traffic to it.
-_WAVES = {
-    0: ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass"),
-    1: ("ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "Role", "ClusterRole"),
-    2: ("RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "PodDisruptionBudget"),
-    3: ("Job",),
-}
-_WAVE_OF = {kind: number for number, kinds in _WAVES.items() for kind in kinds}
-_LAST = {"HTTPRoute": 5, "HorizontalPodAutoscaler": 5, "ServiceMonitor": 5, "PrometheusRule": 5}
 # Made by the cluster in every namespace: ours to configure, never ours to delete.
 _ADOPTED = {("ServiceAccount", "default")}
-
-
-def wave_of(kind: str) -> int:
-    """Return the number of the wave in which objects of a kind are applied; deletions go the other way round."""
-    return _WAVE_OF.get(kind, _LAST.get(kind, 4))
 
 
 @dataclass
@@ -93,7 +80,8 @@ class Engine:
     """Plans and applies the objects of one tenant.
 
     ``entries`` is the record's part on objects and is kept up to date; ``stand_in`` (namespace, preflight namespace) makes dry runs of a
-    namespace that does not exist yet happen in another one; ``force`` takes over fields of other managers.
+    namespace that does not exist yet happen in another one; ``force`` takes over fields of other managers; ``absent`` names a namespace that
+    is known not to exist, so that nothing in it is tried before it is applied; ``terse`` asks for no more of an applied object than its metadata.
     """
 
     def __init__(
@@ -104,18 +92,24 @@ class Engine:
         *,
         force: bool = False,
         stand_in: tuple[str, str] | None = None,
+        absent: str | None = None,
+        terse: bool = False,
     ) -> None:
         self.resources = resources
         self.tenant = tenant
         self.entries = entries
         self.force = force
         self.stand_in = stand_in
+        self.absent = absent
+        self.terse = terse
 
     def live(self, refs: Iterable[Ref]) -> dict[str, dict[str, Any]]:
         """Return the tenant's live objects by key: one LIST a kind and namespace, one GET for each object outside of namespaces."""
         lists: set[tuple[str, str, str]] = set()
         single: set[Ref] = set()
         for ref in refs:
+            if self.absent and ref.namespace == self.absent:
+                continue
             if ref.namespace:
                 lists.add((ref.api_version, ref.kind, ref.namespace))
             else:
@@ -179,6 +173,8 @@ class Engine:
                 return Change(ref, "unchanged", phase, obj, live, live)
         if self.stand_in and ref.namespace == self.stand_in[0]:
             return self._judge_by_stand_in(obj, ref, phase)
+        if live is None and self.absent and ref.namespace == self.absent:
+            return Change(ref, "created", phase, obj, None, obj)
         answer = self.try_apply(obj, dry_run=True)
         after = answer.json()
         if answer.status == 201:
@@ -212,20 +208,20 @@ class Engine:
                 raise PlatformError(error.message.replace(f"{ref.kind} {namespace}/", f"{ref.kind} {ref.namespace}/")) from error
         return Change(ref, "created", phase, obj, None, obj)
 
-    def try_apply(self, obj: dict[str, Any], *, dry_run: bool = False) -> Response:
+    def try_apply(self, obj: dict[str, Any], *, dry_run: bool = False, terse: bool = False) -> Response:
         """Apply one object; take over fields of an older operation of our own, and name the manager of any other's.
 
         Raises PlatformError for fields that another manager has set, ApiError for all else.
         """
         try:
-            return self.resources.apply(obj, dry_run=dry_run, force=self.force)
+            return self.resources.apply(obj, dry_run=dry_run, force=self.force, terse=terse)
         except ApiError as error:
             conflicts = error.field_conflicts
             if not conflicts:
                 raise
             others = sorted({manager for manager, _field in conflicts if manager != MANAGER})
             if not others:
-                return self.resources.apply(obj, dry_run=dry_run, force=True)
+                return self.resources.apply(obj, dry_run=dry_run, force=True, terse=terse)
             fields = ", ".join(sorted({name for manager, name in conflicts if manager in others}))
             raise PlatformError(
                 f"{Ref.of(obj)}: {fields} was set by field manager {', '.join(others)}; "
@@ -243,7 +239,7 @@ class Engine:
         effective = plan.effective()
         for number in sorted({wave_of(change.ref.kind) for change in effective if change.action != "deleted"}):
             wave = [change for change in effective if change.action != "deleted" and wave_of(change.ref.kind) == number]
-            checked(self.resources.client.map(self._apply, wave))
+            checked(self.resources.client.map(self._apply, sorted(wave, key=lambda change: order_in_wave(change.ref.kind))))
         for number in sorted({wave_of(change.ref.kind) for change in effective if change.action == "deleted"}, reverse=True):
             wave = [change for change in effective if change.action == "deleted" and wave_of(change.ref.kind) == number]
             checked(self.resources.client.map(self._delete, wave))
@@ -257,7 +253,7 @@ class Engine:
                 if time.monotonic() > deadline:
                     raise PlatformError(f"{change.ref}: the failed one is not gone after 60 s; look at its finalizers")
                 time.sleep(0.2)
-        change.after = self.try_apply(desired).json()
+        change.after = self.try_apply(desired, terse=self.terse).json()
         self.remember(desired, change.after)
 
     def _delete(self, change: Change) -> None:

@@ -76,6 +76,12 @@ def take(resources: Resources, tenant: str, host: str, *, dry_run: bool = False,
     raise PlatformError(f"host {host}: {ref} came and went {_ATTEMPTS} times while tenant {tenant} claimed it; run again")
 
 
+def held(resources: Resources, tenant: str) -> list[str]:
+    """Return the host names that a tenant has claimed."""
+    found = resources.list("v1", "ConfigMap", SYSTEM_NAMESPACE, labels=f"{CLAIM_LABEL}=host,{TENANT_LABEL}={tenant}")
+    return [str((claim.get("data") or {}).get("host") or "") for claim in found]
+
+
 def taken(host: str, owner: str) -> str:
     """Return the sentence about a host name that somebody else has."""
     ref = claim_of(host)

@@ -9,6 +9,7 @@ broken connections, until a deadline. Objects are plain dicts as the API server 
 
 from __future__ import annotations
 
+import copy
 import email.utils
 import importlib
 import json
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -63,13 +65,37 @@ def url_path(*segments: str, query: Mapping[str, Any] | None = None) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-class Client:
-    """Requests to one API server as one identity."""
+class Pace:
+    """At most so many requests a second, whatever the number of threads that send them; 0 is no limit."""
 
-    def __init__(self, connection: Connection, *, request_timeout: float = 30.0, concurrency: int = 16) -> None:
+    def __init__(self, per_second: float = 0.0) -> None:
+        self.interval = 1.0 / per_second if per_second > 0 else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when the next request may be sent."""
+        if not self.interval:
+            return
+        with self._lock:
+            now = time.monotonic()
+            begin = max(self._next, now)
+            self._next = begin + self.interval
+        time.sleep(begin - now)
+
+
+class Client:
+    """Requests to one API server as one identity.
+
+    At most ``concurrency`` requests are under way at any time (watches are not counted), and ``requests_per_second`` are sent (0: no limit).
+    """
+
+    def __init__(self, connection: Connection, *, request_timeout: float = 30.0, concurrency: int = 16, requests_per_second: float = 0.0) -> None:
         self.connection = connection
         self.request_timeout = request_timeout
         self.concurrency = concurrency
+        self.pace = Pace(requests_per_second)
+        self._slots = threading.BoundedSemaphore(concurrency)
         self.http = importlib.import_module("urllib3")
         options: dict[str, Any] = {"maxsize": concurrency + 8, "retries": False}
         if connection.tls is not None:
@@ -110,15 +136,17 @@ class Client:
         stream: bool = False,
     ) -> Any:
         """Send one request once and return urllib3's response. Raises urllib3's errors."""
-        response = self.pool.request(
-            method,
-            self.connection.server + path,
-            body=body,
-            headers=self.headers(headers),
-            timeout=self.http.Timeout(connect=min(10.0, self.request_timeout), read=timeout or self.request_timeout),
-            preload_content=not stream,
-            redirect=False,
-        )
+        self.pace.wait()
+        with nullcontext() if stream else self._slots:
+            response = self.pool.request(
+                method,
+                self.connection.server + path,
+                body=body,
+                headers=self.headers(headers),
+                timeout=self.http.Timeout(connect=min(10.0, self.request_timeout), read=timeout or self.request_timeout),
+                preload_content=not stream,
+                redirect=False,
+            )
         self._answered = True
         date = email.utils.parsedate_tz(response.headers.get("Date") or "")
         if date:
@@ -203,10 +231,16 @@ class Client:
                 return error
 
         work = list(items)
-        if len(work) < 2:
+        if len(work) < 2 or self.concurrency < 2:
             return [attempt(item) for item in work]
         with ThreadPoolExecutor(min(self.concurrency, len(work))) as executor:
             return list(executor.map(attempt, work))
+
+    def one_by_one(self) -> Client:
+        """Return this client with a map() that works in the calling thread: for work that is itself one of many side by side."""
+        single = copy.copy(self)
+        single.concurrency = 1
+        return single
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """Return what ``make`` returned the first time for this key (discovery, version and the like)."""

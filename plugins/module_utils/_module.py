@@ -47,15 +47,16 @@ def check_name(name: str) -> None:
         )
 
 
-def run(module: AnsibleModuleLike, action: Callable[[Client, dict[str, Any], bool], dict[str, Any]]) -> None:
+def run(module: AnsibleModuleLike, action: Callable[[Client, dict[str, Any], bool], dict[str, Any]], **limits: Any) -> None:
     """Call ``action(client, options, check_mode)`` and end the module with its result, or with the sentence of its error.
 
+    ``limits`` are those of the client (``concurrency``, ``requests_per_second``).
     ``diff`` is left out of the result unless it was asked for, ``warnings`` are shown, and ``changed`` is always there.
     """
     try:
         if module.params.get("name") is not None:
             check_name(str(module.params["name"]))
-        client = Client.from_options(module.params)
+        client = Client.from_options(module.params, **limits)
         try:
             result = action(client, module.params, module.check_mode)
         finally:

@@ -10,14 +10,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _quantity
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._waves import wave_of
 
 # Kinds whose number is compared with what the quota has counted.
 COUNTED = {"configmaps": "ConfigMap", "persistentvolumeclaims": "PersistentVolumeClaim", "pods": "Pod", "secrets": "Secret", "services": "Service"}
 LIMIT_SECONDS = 60.0
 RECOUNT_SECONDS = 3.0
 RECOUNT = "quota-recount"
+
+
+def early(change: Change) -> bool:
+    """Return whether a change belongs before the quotas bind: namespaces and the quotas themselves."""
+    return change.action != "deleted" and wave_of(change.ref.kind) <= wave_of("ResourceQuota")
+
+
+def changed(plan: Plan) -> list[Ref]:
+    """Return the quotas that a plan changes."""
+    return [change.ref for change in plan.effective() if change.ref.kind == "ResourceQuota"]
 
 
 def await_live(resources: Resources, refs: Iterable[Ref], deadline: float) -> None:

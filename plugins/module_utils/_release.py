@@ -51,16 +51,7 @@ def staged(run: Run) -> None:
     number = int(run.number or 0)
     wanted = in_phase(run.settled(objects, number), "workloads")
     plan = run.engine.plan(wanted)
-    if not run.dry and number != run.record.current:
-        kept = run.kept.get(number)
-        if kept is None or kept.content_hash != run.hash:
-            run.store.write(number, list(run.options["objects"]))
-            run.kept = run.store.kept()
-        superseded, run.record.pending = run.record.pending, number
-        run.record.highest = max(run.record.highest, number)
-        run.save()
-        # What a killed run has staged is none to return to; its objects are in the record and go when this run finishes.
-        run.drop_revisions({superseded or number} - {number})
+    run.begin(number)
     run.bring_up(wanted, plan)
 
 

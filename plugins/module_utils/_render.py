@@ -77,6 +77,8 @@ def environment() -> jinja2.Environment:
     Names are absolute paths; ``{% include %}`` and ``{% import %}`` are relative to the template that holds them.
     """
     global _ENVIRONMENT
+    if _ENVIRONMENT is not None:
+        return _ENVIRONMENT
 
     class Environment(jinja2.Environment):  # here, because the file must load without Jinja2 to say that it is missing
         """An environment whose includes are relative."""

@@ -25,6 +25,10 @@ SYSTEM_NAMESPACE = "barberpro-system"
 _BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
 _ROLE_CACHE_SECONDS = 15.0
 
+# What is answered without spec and status.
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
 # Kinds of every cluster: (plural, namespaced). Others are discovered, one request a group version.
 _KNOWN: dict[tuple[str, str], tuple[str, bool]] = {
     ("v1", "Namespace"): ("namespaces", False),
@@ -49,6 +53,7 @@ _KNOWN: dict[tuple[str, str], tuple[str, bool]] = {
     ("rbac.authorization.k8s.io/v1", "ClusterRole"): ("clusterroles", False),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): ("clusterrolebindings", False),
     ("policy/v1", "PodDisruptionBudget"): ("poddisruptionbudgets", True),
+    ("coordination.k8s.io/v1", "Lease"): ("leases", True),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): ("horizontalpodautoscalers", True),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): ("httproutes", True),
     ("monitoring.coreos.com/v1", "ServiceMonitor"): ("servicemonitors", True),
@@ -174,16 +179,20 @@ class Resources:
             raise
 
     def list(
-        self, api_version: str, kind: str, namespace: str = "", *, labels: str | None = None, fields: str | None = None
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str | None = None, fields: str | None = None, terse: bool = False
     ) -> list[dict[str, Any]]:
-        """Return the objects of a kind (all namespaces when ``namespace`` is ""), page by page; [] when the kind is not served."""
+        """Return the objects of a kind (all namespaces when ``namespace`` is ""), page by page; [] when the kind is not served.
+
+        ``terse`` asks for their metadata alone.
+        """
         found: list[dict[str, Any]] = []
         token = None
         while True:
             query = {"labelSelector": labels, "fieldSelector": fields, "limit": 1000, "continue": token}
             where = f"{kind} in namespace {namespace}" if namespace else f"{kind} in all namespaces"
             try:
-                page = self.client.request("GET", self.path(api_version, kind, namespace, query=query), target=where, verb="list")
+                path = self.path(api_version, kind, namespace, query=query)
+                page = self.client.request("GET", path, target=where, verb="list", accept=_METADATA_LIST if terse else None)
             except ApiError as error:
                 if error.not_found:
                     return []
@@ -192,13 +201,16 @@ class Resources:
                     continue
                 raise
             for item in page.get("items") or []:
-                found.append({"apiVersion": api_version, "kind": kind, **item})
+                found.append({**item, "apiVersion": api_version, "kind": kind})
             token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return found
 
-    def apply(self, obj: Mapping[str, Any], *, dry_run: bool = False, force: bool = False) -> Response:
-        """Server-side apply an object as our field manager. Raises ApiError (409 with ``field_conflicts`` for others' fields)."""
+    def apply(self, obj: Mapping[str, Any], *, dry_run: bool = False, force: bool = False, terse: bool = False) -> Response:
+        """Server-side apply an object as our field manager; ``terse`` returns its metadata alone.
+
+        Raises ApiError (409 with ``field_conflicts`` for others' fields).
+        """
         ref = Ref.of(obj)
         query = {
             "fieldManager": MANAGER,
@@ -210,7 +222,7 @@ class Resources:
         deadline = time.monotonic() + (_ROLE_CACHE_SECONDS if ref.kind in _BINDINGS and not dry_run else 0)
         while True:
             try:
-                return self.client.call("PATCH", path, body=obj, content_type=APPLY, target=str(ref), verb="apply")
+                return self.client.call("PATCH", path, body=obj, content_type=APPLY, target=str(ref), verb="apply", accept=_METADATA if terse else None)
             except ApiError as error:
                 if not error.not_found or time.monotonic() >= deadline:
                     raise

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff
@@ -20,14 +21,20 @@ from ansible_collections.barberpro.platform.plugins.module_utils._wait import wa
 
 # Between the gateway's word that it took the new route and the end of the pods it sent traffic to before.
 SETTLE_SECONDS = 2.0
+# Waits until objects are ready, at most so many seconds, and returns how long it took. Raises NotReady.
+Waiter = Callable[[list[Ref], float], float]
 
 
 class Run:
     """One call on one tenant's release: its options, the record, and what has been done so far."""
 
-    def __init__(self, client: Client, options: Mapping[str, Any], check_mode: bool) -> None:
+    def __init__(
+        self, client: Client, options: Mapping[str, Any], check_mode: bool, *, resources: Resources | None = None, waiter: Waiter | None = None
+    ) -> None:
+        """``resources`` and ``waiter`` are those that a fleet's tenants share; without them this call has its own."""
         self.client = client
-        self.resources = Resources(client)
+        self.resources = resources or Resources(client)
+        self.waiter = waiter or partial(wait_ready, client)
         self.options = options
         self.tenant = str(options["name"])
         self.namespace = str(options.get("namespace") or f"tenant-{self.tenant}")
@@ -41,6 +48,8 @@ class Run:
         stand_in = (self.namespace, str(options["preflight_namespace"])) if self.new_tenant and self.dry else None
         force = bool(options.get("force_conflicts"))
         self.engine = Engine(self.resources, self.tenant, self.record.objects, force=force, stand_in=stand_in)
+        # Intents are enough to find the way back: with this, outcomes are recorded once, by the caller.
+        self.outcomes_late = False
         self.done: list[Change] = []
         self.wrote = False
         self.waited = 0.0
@@ -85,6 +94,21 @@ class Run:
 
     # What is done
 
+    def begin(self, number: int, plan: Plan | None = None) -> None:
+        """Store the asked set and note it as pending, with the intents of ``plan``; nothing when it is the current one."""
+        if self.dry or number == self.record.current:
+            return
+        kept = self.kept.get(number)
+        if kept is None or kept.content_hash != self.hash:
+            self.kept[number] = self.store.write(number, list(self.options["objects"]), self.hash)
+        superseded, self.record.pending = self.record.pending, number
+        self.record.highest = max(self.record.highest, number)
+        if plan is not None:
+            self.engine.announce(plan)
+        self.save()
+        # What a killed run has staged is none to return to; its objects are in the record and go when this run finishes.
+        self.drop_revisions({superseded or number} - {number})
+
     def save(self) -> None:
         """Write the record if it has changed; nothing in a dry run."""
         if not self.dry and self.store.save(self.record):
@@ -103,15 +127,18 @@ class Run:
         self.transaction.touch()
         self.engine.announce(plan)
         self.save()
+        late = False
         try:
             self.engine.execute(plan)
+            late = self.outcomes_late
         finally:
-            self.save()
+            if not late:
+                self.save()
 
     def wait(self, objects: Iterable[dict[str, Any]]) -> None:
         """Wait until these objects are ready. Raises NotReady."""
         if not self.dry:
-            self.waited += wait_ready(self.client, [Ref.of(obj) for obj in objects], max(1.0, self.deadline - time.monotonic()))
+            self.waited += self.waiter([Ref.of(obj) for obj in objects], max(1.0, self.deadline - time.monotonic()))
 
     def bring_up(self, objects: Sequence[dict[str, Any]], plan: Plan) -> None:
         """Apply workloads, wave by wave, and wait for all of them at once.

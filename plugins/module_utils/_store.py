@@ -32,7 +32,6 @@ RECORD_TYPE = f"{PREFIX}/record.v1"
 TOKEN = "@revision@"
 CHUNK_BYTES = 900 * 1024
 _HASH, _CHUNKS, _COUNT = f"{PREFIX}/content-hash", f"{PREFIX}/chunks", f"{PREFIX}/objects"
-_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 def content_hash(objects: Sequence[dict[str, Any]]) -> str:
@@ -147,11 +146,8 @@ class Store:
     def kept(self) -> dict[int, Kept]:
         """Return the complete revisions by number. A set of which a killed run wrote only a part is left out."""
         selector = f"{TENANT_LABEL}={self.tenant},{PREFIX}/revision"
-        path = self.resources.path("v1", "Secret", SYSTEM_NAMESPACE, query={"labelSelector": selector})
-        target = f"Secrets in namespace {SYSTEM_NAMESPACE}"
-        page = self.resources.client.request("GET", path, accept=_METADATA_ONLY, target=target, verb="list")
         found: dict[int, list[dict[str, Any]]] = {}
-        for item in page.get("items") or []:
+        for item in self.resources.list("v1", "Secret", SYSTEM_NAMESPACE, labels=selector, terse=True):
             found.setdefault(int(item["metadata"]["labels"][f"{PREFIX}/revision"][1:]), []).append(item["metadata"])
         result = {}
         for number, parts in sorted(found.items()):
@@ -177,23 +173,25 @@ class Store:
             raise PlatformError(f"revision r{number} of tenant {self.tenant} is damaged ({error}); choose another one") from error
         return objects
 
-    def write(self, number: int, objects: Sequence[dict[str, Any]]) -> None:
-        """Store a set under a number. Leftovers of a killed run under that number are replaced."""
+    def write(self, number: int, objects: Sequence[dict[str, Any]], content: str = "") -> Kept:
+        """Store a set under a number, ``content`` being its hash where that is known. Leftovers of a killed run under that number are replaced."""
         self.drop(number)
+        content = content or content_hash(objects)
         data = gzip.compress(json.dumps(list(objects), sort_keys=True, separators=(",", ":")).encode(), mtime=0)
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-        notes = {_HASH: content_hash(objects), _CHUNKS: str(len(chunks)), _COUNT: str(len(objects))}
+        notes = {_HASH: content, _CHUNKS: str(len(chunks)), _COUNT: str(len(objects))}
         for index, chunk in enumerate(chunks):
             ref = self._ref(f"r{number}-{index}")
             secret = {**self._secret(ref, REVISION_TYPE, {f"{PREFIX}/revision": f"r{number}"}, notes, {"set": chunk}), "immutable": True}
             try:
-                self.resources.create(secret)
+                created = self.resources.create(secret)["metadata"].get("creationTimestamp")
             except ApiError as error:
                 raise self._explained(error, ref) from error
+        return Kept(number, content, len(chunks), len(objects), str(created or ""))
 
     def drop(self, number: int) -> None:
         """Delete what is stored of a revision."""
         self.before_write()
         selector = f"{TENANT_LABEL}={self.tenant},{PREFIX}/revision=r{number}"
-        for secret in self.resources.list("v1", "Secret", SYSTEM_NAMESPACE, labels=selector):
+        for secret in self.resources.list("v1", "Secret", SYSTEM_NAMESPACE, labels=selector, terse=True):
             self.resources.delete(Ref.of(secret))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard, _quotas
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked, wave_of
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
@@ -22,6 +22,20 @@ from ansible_collections.barberpro.platform.plugins.module_utils._transaction im
 from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
 
 GENERATED_BYTES = 32
+# The option of the modules that make a tenant's Secrets.
+CREDENTIALS: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    # The values under "data" are no secrets; those that are have an option of their own that is never logged.
+    "no_log": False,
+    "options": {
+        "name": {"type": "str", "required": True},
+        "data": {"type": "dict", "default": {}, "no_log": False},
+        "secret_data": {"type": "dict", "default": {}, "no_log": True},
+        "generate": {"type": "list", "elements": "str", "default": []},
+    },
+}
 
 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -64,7 +78,8 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     # Before anything that bears the host is written. What an earlier run claimed stays until this one has ended well.
     host = _claims.host_of(objects)
     claims = [_claims.take(resources, tenant, host, dry_run=check_mode, before_write=store.before_write)] if host else []
-    plan = _plan_of_new(engine, objects, namespace) if created else engine.plan(objects)
+    engine.absent = namespace.name if created else None
+    plan = engine.plan(objects)
     if not check_mode and plan.effective():
         store.before_write()
         engine.announce(plan)
@@ -75,12 +90,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
             store.save(record)
     elif not check_mode:
         store.save(record)
-    credentials = checked(
-        resources.client.map(
-            lambda item: _credential(store, namespace.name, item, absent=created and check_mode, dry_run=check_mode),
-            list(options.get("credentials") or []),
-        )
-    )
+    credentials = complete_credentials(store, namespace.name, options, absent=created and check_mode, dry_run=check_mode)
     if not check_mode:
         waited = [Ref.of(obj) for obj in objects if obj["kind"] in ("Namespace", "ResourceQuota")]
         wait_ready(resources.client, waited, max(1.0, deadline - time.monotonic()))
@@ -91,14 +101,10 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
 
 def _execute(engine: Engine, plan: Plan, deadline: float) -> None:
     """Apply the plan; nobody is bound to a role, and nothing that a quota counts is made, before the quotas bind."""
-
-    def early(change: Change) -> bool:
-        return change.action != "deleted" and wave_of(change.ref.kind) <= wave_of("ResourceQuota")
-
-    first = plan.select(early)
+    first = plan.select(_quotas.early)
     engine.execute(first)
-    _quotas.await_live(engine.resources, [change.ref for change in first.effective() if change.ref.kind == "ResourceQuota"], deadline)
-    engine.execute(plan.select(lambda change: not early(change)))
+    _quotas.await_live(engine.resources, _quotas.changed(first), deadline)
+    engine.execute(plan.select(lambda change: not _quotas.early(change)))
 
 
 def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:
@@ -108,13 +114,10 @@ def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:
     return found[0] if found else Ref("v1", "Namespace", "", f"tenant-{tenant}")
 
 
-def _plan_of_new(engine: Engine, objects: list[dict[str, Any]], namespace: Ref) -> Plan:
-    """Plan for a namespace that does not exist: nothing in it can be tried on the server yet."""
-    engine.check(objects)
-    inside = [obj for obj in objects if Ref.of(obj).namespace == namespace.name]
-    plan = engine.plan([obj for obj in objects if obj not in inside])
-    plan.changes += [Change(Ref.of(obj), "created", phase_of(obj), obj, None, obj) for obj in inside]
-    return plan
+def complete_credentials(store: Store, namespace: str, options: Mapping[str, Any], *, absent: bool, dry_run: bool) -> list[Change]:
+    """Create or complete the Secrets of the option ``credentials``; ``absent`` says that the namespace does not exist. Raises PlatformError."""
+    asked = list(options.get("credentials") or [])
+    return checked(store.resources.client.map(lambda item: _credential(store, namespace, item, absent=absent, dry_run=dry_run), asked))
 
 
 def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absent: bool, dry_run: bool) -> Change:

@@ -79,15 +79,27 @@ class Transaction:
         """Record the intent of a step. Raises PlatformError when an earlier run's journal must be dealt with first."""
         self.lease.acquire()
         document = self.journal.load()
-        following = _journal.what_next(document, self.run)
-        if following in ("undo", "finish"):
+        self._refuse(document)
+        if document is None or document["closed"]:
+            document = _journal.opened(self.run)
+        self.journal.save(_journal.intended({**document, "run": self.run}, step, undo, self.journal.now()))
+
+    @property
+    def begun(self) -> bool:
+        """Return whether this run has written something: it has the lease, and the journal is open."""
+        return self._begun
+
+    def look(self) -> None:
+        """Raise what ``intend`` would, without a write: another run is at work, or an earlier one must be dealt with first."""
+        self.lease.check()
+        self._refuse(self.journal.load())
+
+    def _refuse(self, document: Mapping[str, Any] | None) -> None:
+        if _journal.what_next(document, {"id": None, "operation": None, **self.run}) in ("undo", "finish"):
             raise PlatformError(
                 f"tenant {self.tenant}: the run of {shown((document or {})['run'])} was killed and is not cleared up; "
                 "run deploy_vertical.yml or rollback_vertical.yml, which do that first"
             )
-        if document is None or document["closed"]:
-            document = _journal.opened(self.run)
-        self.journal.save(_journal.intended({**document, "run": self.run}, step, undo, self.journal.now()))
 
     def done(self, step: str) -> None:
         """Record the outcome of a step."""

@@ -82,7 +82,7 @@ def rolled_back(run: Run) -> None:
     if not run.dry:
         run.record.current = target
         run.save()
-    _rest(run, plan)
+    rest(run, plan)
     if host:
         run.release_hosts(host)
     run.forget(leftovers)
@@ -115,8 +115,8 @@ def _switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
     if not standing:
         _up_and_switch(run, objects, plan)
     else:
-        _route(run, objects, plan)
-    _rest(run, plan)
+        route(run, objects, plan)
+    rest(run, plan)
     run.wait(in_phase(objects, "workloads"))
 
 
@@ -125,18 +125,19 @@ def _up_and_switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
     run.execute(plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure" and not _limit(change.ref)))
     workloads = in_phase(objects, "workloads")
     run.bring_up(workloads, plan.select(lambda change: change.action != "deleted" and change.phase == "workloads"))
-    _route(run, objects, plan)
+    route(run, objects, plan)
 
 
-def _route(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
+def route(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
+    """Move the route, and give what served before the time to answer what it has begun."""
     moved = plan.select(lambda change: change.action != "deleted" and change.phase == "promotion")
     run.execute(moved)
     run.wait(in_phase(objects, "promotion"))
-    if moved.effective() and not run.dry:
+    if moved.effective() and not run.dry and run.record.current is not None:
         time.sleep(SETTLE_SECONDS)
 
 
-def _rest(run: Run, plan: Plan) -> None:
+def rest(run: Run, plan: Plan) -> None:
     """What is left: limits, monitoring, and the end of what the set does not hold."""
     done = {(change.ref, change.action) for change in run.done}
     run.execute(plan.select(lambda change: (change.ref, change.action) not in done))

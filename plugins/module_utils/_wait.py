@@ -39,6 +39,17 @@ class Failure:
         return {"object": str(self.ref), "reason": self.reason, "final": self.final, "events": list(self.events), "log": list(self.log)}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was seen at one moment, by kind."""
+
+    objects: dict[str, list[dict[str, Any]]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the objects of a kind."""
+        return self.objects.get(kind, [])
+
+
 class NotReady(PlatformError):
     """Objects did not become ready; ``failures`` and the detail of the same name say why."""
 
@@ -73,27 +84,36 @@ def wait_ready(client: Client, refs: Iterable[Ref], timeout: float) -> float:
     begun = client.now()
     with Watch(client, topics_for(wanted)) as watch:
         while True:
-            states = _look(client, watch, wanted, begun)
-            waiting = {ref: state for ref, state in states.items() if state[0].outcome != READY}
+            seen = Seen({kind: watch.of(kind) for kind in watch.kinds()})
             elapsed = time.monotonic() - started
-            if not waiting:
+            if is_ready(client, seen, wanted, begun, elapsed, timeout):
                 return elapsed
-            failed = {ref: state for ref, state in waiting.items() if state[0].outcome == FAILED}
-            if failed or elapsed >= timeout:
-                # What failed for good comes first; the others are shown too.
-                order = [*failed, *(ref for ref in waiting if ref not in failed)]
-                raise NotReady([_evidence(client, watch, ref, *waiting[ref]) for ref in order], elapsed)
             watch.wait(min(LOOK_SECONDS, timeout - elapsed))
 
 
-def _look(client: Client, watch: Watch, wanted: list[Ref], begun: float) -> dict[Ref, tuple[Readiness, dict[str, Any] | None]]:
+def is_ready(client: Client, seen: Seen, wanted: list[Ref], begun: float, elapsed: float, timeout: float) -> bool:
+    """Return whether all of these objects are ready after ``elapsed`` seconds of waiting, which began at ``begun`` (the server's clock).
+
+    Raises NotReady when one has failed for good, or the time is up.
+    """
+    states = _look(client, seen, wanted, begun)
+    waiting = {ref: state for ref, state in states.items() if state[0].outcome != READY}
+    if not waiting:
+        return True
+    failed = {ref: state for ref, state in waiting.items() if state[0].outcome == FAILED}
+    if failed or elapsed >= timeout:
+        # What failed for good comes first; the others are shown too.
+        order = [*failed, *(ref for ref in waiting if ref not in failed)]
+        raise NotReady([_evidence(client, seen, ref, *waiting[ref]) for ref in order], elapsed)
+    return False
+
+
+def _look(client: Client, seen: Seen, wanted: list[Ref], begun: float) -> dict[Ref, tuple[Readiness, dict[str, Any] | None]]:
     """Return the readiness of each object, and the object where there is one."""
-    followed = {topic.kind for topic in watch.watchers}
-    kinds = {kind: watch.of(kind) for kind in followed}
-    live = {Ref.of(obj): obj for kind in {ref.kind for ref in wanted} for obj in kinds[kind]}
+    live = {Ref.of(obj): obj for kind in {ref.kind for ref in wanted} for obj in seen.of(kind)}
     # Warnings of before this wait may be about what has been mended since.
-    recent = [event for event in kinds.get("Event", []) if _last_seen(event) >= _stamp(begun - 5)]
-    related = Related(kinds.get("Pod", []), kinds.get("ReplicaSet", []), recent, client.now())
+    recent = [event for event in seen.of("Event") if _last_seen(event) >= _stamp(begun - 5)]
+    related = Related(seen.of("Pod"), seen.of("ReplicaSet"), recent, client.now())
     return {ref: (assess(live[ref], related), live[ref]) if ref in live else (Readiness(PROGRESS, "it does not exist (yet)"), None) for ref in wanted}
 
 
@@ -106,12 +126,12 @@ def _last_seen(event: dict[str, Any]) -> str:
     return str(seen or event["metadata"].get("creationTimestamp") or "")
 
 
-def _evidence(client: Client, watch: Watch, ref: Ref, state: Readiness, obj: dict[str, Any] | None) -> Failure:
+def _evidence(client: Client, seen: Seen, ref: Ref, state: Readiness, obj: dict[str, Any] | None) -> Failure:
     names = {ref.name}
     log: tuple[str, ...] = ()
     pod, container = state.pod, state.container
     if obj is not None and ref.kind in WORKLOADS:
-        pods = own_pods(obj, Related(watch.of("Pod"), watch.of("ReplicaSet")))
+        pods = own_pods(obj, Related(seen.of("Pod"), seen.of("ReplicaSet")))
         names |= {str(item["metadata"]["name"]) for item in pods}
         ended = [item for item in pods if (item.get("status") or {}).get("phase") == "Failed"]
         if pod is None and ended:
@@ -119,7 +139,7 @@ def _evidence(client: Client, watch: Watch, ref: Ref, state: Readiness, obj: dic
             pod = str(newest["metadata"]["name"])
     if pod is not None:
         log = tail(client, ref.namespace, pod, container)
-    events = [event for event in watch.of("Event") if (event.get("involvedObject") or {}).get("name") in names]
+    events = [event for event in seen.of("Event") if (event.get("involvedObject") or {}).get("name") in names]
     events.sort(key=_last_seen)
     lines = tuple(f"{event.get('reason')}: {event.get('message')}" for event in events[-5:])
     return Failure(ref, state.reason, state.outcome == FAILED, lines, log)

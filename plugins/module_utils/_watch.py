@@ -100,7 +100,7 @@ class Watcher(threading.Thread):
         target = f"{self.topic.kind} in namespace {self.topic.namespace}"
         page = self.client.request("GET", self._query(), target=target, verb="list")
         kind = {"apiVersion": self.topic.api_version, "kind": self.topic.kind}
-        self.objects = {item["metadata"]["uid"]: {**kind, **item} for item in page.get("items") or []}
+        self.objects = {item["metadata"]["uid"]: {**kind, **_slim(item)} for item in page.get("items") or []}
         self.listed.set()
         self.signals.put(self.topic)
         return str(page["metadata"]["resourceVersion"])
@@ -139,10 +139,16 @@ class Watcher(threading.Thread):
         if event.get("type") == "DELETED":
             objects.pop(obj["metadata"]["uid"], None)
         else:
-            objects[obj["metadata"]["uid"]] = obj
+            objects[obj["metadata"]["uid"]] = _slim(obj)
         self.objects = objects  # replaced, not changed: readers are other threads
         self.signals.put(self.topic)
         return version
+
+
+def _slim(obj: dict[str, Any]) -> dict[str, Any]:
+    """Leave out who manages which field: readiness does not ask, and it is the half of an object."""
+    obj["metadata"].pop("managedFields", None)
+    return obj
 
 
 def _events(response: Any) -> Iterator[dict[str, Any]]:
@@ -161,6 +167,7 @@ class Watch:
     def __init__(self, client: Client, topics: list[Topic]) -> None:
         self.signals: queue.Queue[Topic] = queue.Queue()
         self.begin = threading.Event()
+        self.client = client
         self.watchers = {topic: Watcher(client, topic, self.signals, self.begin) for topic in topics}
 
     def __enter__(self) -> Watch:
@@ -176,6 +183,17 @@ class Watch:
         end = time.monotonic() + 2
         for watcher in self.watchers.values():
             watcher.join(max(0.0, end - time.monotonic()))
+
+    def follow(self, topic: Topic) -> None:
+        """Follow one more topic from now on; nothing happens when it is followed already."""
+        if topic not in self.watchers:
+            watcher = Watcher(self.client, topic, self.signals, self.begin)
+            self.watchers = {**self.watchers, topic: watcher}  # replaced, not changed: readers are other threads
+            watcher.start()
+
+    def kinds(self) -> set[str]:
+        """Return the kinds that are followed."""
+        return {topic.kind for topic in self.watchers}
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the present objects of a kind. Raises what ended its watcher."""

@@ -151,19 +151,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "name": {"type": "str", "required": True},
             "objects": {"type": "list", "elements": "dict", "default": []},
-            "credentials": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                # The values under "data" are no secrets; those that are have an option of their own that is never logged.
-                "no_log": False,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "data": {"type": "dict", "default": {}, "no_log": False},
-                    "secret_data": {"type": "dict", "default": {}, "no_log": True},
-                    "generate": {"type": "list", "elements": "str", "default": []},
-                },
-            },
+            "credentials": _tenant.CREDENTIALS,
             "confirm": {"type": "str"},
             "force_conflicts": {"type": "bool", "default": False},
             "guarded": {"type": "bool", "default": False},

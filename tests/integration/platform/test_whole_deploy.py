@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import wave_of
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach import probe_pod
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PHASES, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._waves import wave_of
 
 from .conftest import DEPLOYER, IMAGE, Guarded, Identity, identity
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE, Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.modules import release, tenant
 
 from tests.support import modules
+from tests.support.gateway import Gateway
 
 KINDS = "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,limitranges,networkpolicies,roles,rolebindings,jobs,httproutes,servicemonitors"
 
@@ -139,39 +137,6 @@ def rendered(
     endpoints = [{"port": "http"}]
     add("monitoring", "monitoring.coreos.com/v1", "ServiceMonitor", "targets", spec={"selector": {"matchLabels": {"app": "booking"}}, "endpoints": endpoints})
     return out
-
-
-class Gateway(threading.Thread):
-    """Accepts every route of test tenants, as a gateway controller does; kwok has none."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__(daemon=True, name="watch of the gateway")
-        self.client = client
-        self.stopped = threading.Event()
-        self.refuse: set[str] = set()
-
-    def run(self) -> None:
-        resources = Resources(self.client)
-        while not self.stopped.wait(0.15):
-            try:
-                for route in resources.list("gateway.networking.k8s.io/v1", "HTTPRoute", labels="barberpro.platform/tenant"):
-                    self.answer(resources, route)
-            except PlatformError:  # the namespace went while we looked
-                continue
-
-    def answer(self, resources: Resources, route: dict[str, Any]) -> None:
-        metadata = route["metadata"]
-        said = [c["observedGeneration"] for p in route.get("status", {}).get("parents", []) for c in p["conditions"]]
-        if metadata["namespace"] in self.refuse or (said and min(said) == metadata["generation"]):
-            return
-        now = "2026-01-01T00:00:00Z"
-        conditions = [
-            {"type": kind, "status": "True", "reason": "Fine", "message": "", "observedGeneration": metadata["generation"], "lastTransitionTime": now}
-            for kind in ("Accepted", "ResolvedRefs")
-        ]
-        parents = [{"parentRef": ref, "controllerName": "test/gateway", "conditions": conditions} for ref in route["spec"]["parentRefs"]]
-        path = resources.path(route["apiVersion"], "HTTPRoute", metadata["namespace"], metadata["name"], "status")
-        self.client.request("PATCH", path, body={"status": {"parents": parents}}, content_type=MERGE)
 
 
 @pytest.fixture(scope="session")

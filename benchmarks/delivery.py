@@ -1,0 +1,121 @@
+"""How fast a fleet is delivered in one task, set against kubectl, Helm 4, kapp and kubernetes.core.k8s, and how fast it is rolled back.
+
+`make bench-delivery` writes benchmarks/results/delivery.json. It needs the simulated cluster (make cluster PROFILE=simulated). Each tenant is a
+release of 20 objects; slow peers get a part of the fleet (``sample_tenants``), and ``ratio`` compares seconds an object. Where an embedded cluster
+of this checkout serves a tenant (make demo), a dry run of its deploy is timed too. ARGS="--tenants 50" makes a smaller fleet.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+
+from benchmarks import converge, peers, tenants
+from benchmarks.fleet import ROOT
+from benchmarks.site import Site, run
+from tests.support.gateway import Gateway
+
+SORT = "delivery"
+EMBEDDED = ("deploy_seconds", "new_tenant_seconds", "dry_run_seconds")
+
+
+def rolled_back(site: Site, count: int) -> dict[str, Any]:
+    """Deploy so many routed tenants twice, return them to their first revision in one task, and say how long that took."""
+    prefix = f"back-{os.getpid() % 10000}"
+    converge.say(f"roll back {count} tenants")
+    gateway = Gateway(Client.from_options({"kubeconfig": site.kubeconfig}))
+    gateway.start()
+    try:
+        for image in (tenants.IMAGE, tenants.NEWER):
+            site.task("fleet", converge.MODULE, tenants.arguments("routed", count, prefix, site.work, image))
+        back = {"state": "rolled_back", "tenants": [{"name": name} for name in tenants.names(count, prefix)]}
+        done, told = site.task("back", converge.MODULE, back, keep=["tenants", "summary"])
+        served = site.kubectl("get", "httproutes", "-A", "-o", "jsonpath={range .items[?(@.metadata.name=='main')]}{.metadata.namespace} "
+                              "{.spec.rules[0].backendRefs[0].name}{'\\n'}{end}")
+        right = sum(f"tenant-{prefix}-" in line and line.endswith("-r1") for line in served.splitlines())
+    finally:
+        gateway.stopped.set()
+        gateway.join()
+        site.clear(prefix)
+    if right != count:
+        raise RuntimeError(f"kubectl sees {right} routes of {count} on the first revision")
+    single = sorted(item["seconds"] for item in told["tenants"])
+    return {"tenants": count, "seconds": round(done.seconds, 2), "per_tenant_p50": statistics.median(single), "per_tenant_max": single[-1]}
+
+
+def one_at_a_time(site: Site, count: int) -> dict[str, Any]:
+    """Roll one tenant back and forth so many times, a task each; return p50 and p99 of the seconds (the largest, for fewer than a hundred)."""
+    prefix = f"one-{os.getpid() % 10000}"
+    converge.say(f"roll one tenant back {count} times")
+    gateway = Gateway(Client.from_options({"kubeconfig": site.kubeconfig}))
+    gateway.start()
+    seconds = []
+    try:
+        for image in (tenants.IMAGE, tenants.NEWER):
+            site.task("fleet", converge.MODULE, tenants.arguments("routed", 1, prefix, site.work, image))
+        for turn in range(count):
+            back = {"state": "rolled_back", "to_revision": 1 + turn % 2, "tenants": [{"name": f"{prefix}-0000"}]}
+            seconds.append(site.task("back", converge.MODULE, back)[0].seconds)
+    finally:
+        gateway.stopped.set()
+        gateway.join()
+        site.clear(prefix)
+    return {"runs": count, "p50": round(statistics.median(seconds), 2), "p99": round(max(seconds), 2)}
+
+
+def embedded(bare: bool) -> dict[str, Any]:
+    """Return the seconds of a dry run on the embedded cluster of this checkout; null, with the reason, for what was not measured."""
+    reasons = dict.fromkeys(EMBEDDED, "not measured here: it changes a tenant of the embedded cluster; time make deploy")
+    found: dict[str, Any] = dict.fromkeys(EMBEDDED)
+    if bare:
+        return {**found, "not_measured": dict.fromkeys(EMBEDDED, "left out of a bare look")}
+    if not (ROOT / ".embedded" / "cluster.json").exists():
+        return {**found, "not_measured": dict.fromkeys(EMBEDDED, "no embedded cluster of this checkout is up; make demo starts one")}
+    converge.say("dry run on the embedded cluster")
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/embedded", "deploy_vertical.yml", "--limit", "barbershop-palermo", "--check"]
+    times = [run(command).seconds for _turn in range(3)]
+    del reasons["dry_run_seconds"]
+    return {**found, "dry_run_seconds": round(statistics.median(times), 2), "not_measured": reasons}
+
+
+def main() -> int:
+    """Measure, write, print; 1 when the second run has written something."""
+    chosen = converge.options(__doc__, "delivery.json")
+    begun = time.monotonic()
+    result: dict[str, Any] = {"machine": converge.machine(), "tenants": chosen.tenants, "objects_per_tenant": tenants.OBJECTS}
+    with converge.site_for(chosen) as site:
+        sizes = [size for size in converge.SIZES if size < chosen.tenants] + [chosen.tenants]
+        memory, own = {}, {}
+        for size in sizes:
+            prefix = f"fleet-{size}-{os.getpid() % 10000}"
+            try:
+                own = converge.ours(site, SORT, size, prefix)
+            finally:
+                site.clear(prefix)
+            memory[str(size)] = own["memory_mib"]
+        samples = {
+            "kubectl_ssa": (peers.kubectl_ssa, min(chosen.tenants, chosen.sample or chosen.tenants)),
+            "helm": (peers.helm_install, max(1, min(20, chosen.tenants // 3))),
+            "kapp": (peers.kapp_deploy, max(1, min(20, chosen.tenants // 3))),
+            "k8s_module_list": (peers.module_list, max(1, min(10, chosen.tenants // 5))),
+            "k8s_module_loop": (peers.module_loop, 1),
+        }
+        result |= {key: own[key] for key in ("unchanged_seconds", "resource_versions_changed")}
+        result |= {"memory_mib": memory, **converge.compared(site, SORT, own, samples, chosen)}
+        result["rollback_seconds"] = {
+            "one_simulated": one_at_a_time(site, 10 if chosen.tenants >= 100 else 2),
+            "fleet_simulated": rolled_back(site, min(100, chosen.tenants)),
+        }
+    result |= embedded(chosen.bare)
+    result["benchmark_seconds"] = round(time.monotonic() - begun)
+    converge.write(chosen, result)
+    return 0 if result["resource_versions_changed"] == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

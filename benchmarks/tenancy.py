@@ -1,0 +1,48 @@
+"""How fast a fleet of tenants is converged, what that costs at 10, 100 and 1,000 tenants, and what admission adds to a request.
+
+`make bench-tenancy` writes benchmarks/results/tenancy.json. It needs the simulated cluster (make cluster PROFILE=simulated). Each tenant is the
+infrastructure that the roles render, 20 objects. Seconds are those of the whole ansible-playbook with its one task; kubectl gets the same objects
+rendered. ARGS="--tenants 50" makes a smaller fleet.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from benchmarks import admission, converge, peers
+
+SORT = "tenancy"
+
+
+def main() -> int:
+    """Measure, write, print; 1 when the second run has written something or a tenant of a large fleet costs over 1.3 times one of a small."""
+    chosen = converge.options(__doc__, "tenancy.json")
+    result: dict[str, Any] = {"machine": converge.machine(), "tenants": chosen.tenants, "objects_per_tenant": 20}
+    with converge.site_for(chosen) as site:
+        sizes = [size for size in converge.SIZES if size < chosen.tenants] + [chosen.tenants]
+        cost, own = {}, {}
+        for size in sizes:
+            prefix = f"fleet-{size}-{os.getpid() % 10000}"
+            try:
+                own = converge.ours(site, SORT, size, prefix)
+                if size == min(sizes) and not chosen.bare:
+                    converge.say("admission")
+                    result["admission_p99_ms"] = admission.measure(site, f"{prefix}-0000", 10, 10)
+            finally:
+                site.clear(prefix)
+            # The start of Ansible is paid once, so it is left out where costs of a tenant are compared.
+            cost[str(size)] = round(own["module_seconds"] / size * 1000, 1)
+        samples = {
+            "kubectl_ssa": (peers.kubectl_ssa, min(chosen.tenants, chosen.sample or chosen.tenants)),
+            "k8s_module_list": (peers.module_list, max(1, min(10, chosen.tenants // 5))),
+        }
+        result |= {key: own[key] for key in ("unchanged_seconds", "resource_versions_changed", "memory_mib")}
+        result |= {"per_tenant_ms": cost, **converge.compared(site, SORT, own, samples, chosen)}
+    converge.write(chosen, result)
+    return 0 if result["resource_versions_changed"] == 0 and max(cost.values()) <= 1.3 * cost[str(min(sizes))] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

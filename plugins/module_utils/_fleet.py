@@ -1,0 +1,171 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many tenants in one call: each goes the way of one tenant, side by side, over one pool of connections and one LIST a kind.
+
+A tenant's failure is that tenant's result: what it has changed is undone, and the others go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._batch import Batch, View
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._deliver import delivered
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._lookout import Lookout
+from ansible_collections.barberpro.platform.plugins.module_utils._module import check_name
+from ansible_collections.barberpro.platform.plugins.module_utils._render import RenderError, render
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
+from ansible_collections.barberpro.platform.plugins.module_utils._store import content_hash
+from ansible_collections.barberpro.platform.plugins.module_utils._undo import reverted, rolled_back
+
+STATES = ("deployed", "rolled_back")
+# Tenants that are read by one LIST: the name of each is in its selector, and their objects are in memory together.
+BATCH = 50
+# A tenant that waits for its pods sends no requests: that many are worked on for each request that may be under way.
+TENANTS_PER_REQUEST = 4
+
+_STEPS = {"deployed": ("staged", delivered), "rolled_back": ("rolled_back", rolled_back)}
+
+
+@dataclass(frozen=True)
+class _Fleet:
+    """What the tenants of a call have in common."""
+
+    client: Client
+    options: Mapping[str, Any]
+    check_mode: bool
+    lookout: Lookout
+
+
+def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Bring all tenants to the asked state and return the module's result.
+
+    Raises PlatformError when nothing was begun because the tenants are named wrongly, or, with the whole result, when one of them failed.
+    """
+    started = time.monotonic()
+    tenants = _checked(list(options["tenants"]))
+    namespaces = frozenset(item["metadata"]["name"] for item in Resources(client).list("v1", "Namespace", terse=True))
+    batches = [Batch(client, [item["name"] for item in tenants[start : start + BATCH]], namespaces) for start in range(0, len(tenants), BATCH)]
+    single = client.one_by_one()
+    with Lookout(client) as lookout, ThreadPoolExecutor(max(1, TENANTS_PER_REQUEST * client.concurrency)) as pool:
+        fleet = _Fleet(single, options, check_mode, lookout)
+        done = list(pool.map(lambda place: _tenant(fleet, tenants[place], batches[place // BATCH]), range(len(tenants))))
+    return _result(done, time.monotonic() - started)
+
+
+def _checked(tenants: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Raise PlatformError for a name that is wrong or there twice, before anything is begun."""
+    for item in tenants:
+        check_name(str(item["name"]))
+    twice = [name for name, count in Counter(str(item["name"]) for item in tenants).items() if count > 1]
+    if twice:
+        raise PlatformError(f"tenants names {', '.join(sorted(twice))} more than once; name each tenant once")
+    return tenants
+
+
+def _tenant(fleet: _Fleet, asked: Mapping[str, Any], batch: Batch) -> dict[str, Any]:
+    """Return the result of one tenant, whatever becomes of it."""
+    started = time.monotonic()
+    name = str(asked["name"])
+    run: Run | None = None
+    shown: dict[str, Any] = {"name": name, "result": "failed", "changed": False}
+    try:
+        options = _options(fleet, asked)
+        run = Run(fleet.client, options, fleet.check_mode, resources=View(fleet.client, name, batch), waiter=fleet.lookout.wait)
+        run.engine.terse = True
+        _carry_out(run, str(options["state"]))
+        shown = {"name": name, **_summary(run, fleet.check_mode)}
+    except (PlatformError, RenderError) as error:
+        shown["msg"] = str(error)
+        if run is not None:
+            shown |= _undone(fleet, run)
+    return {**shown, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _options(fleet: _Fleet, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of one tenant as the modules of one tenant have them, its objects rendered."""
+    shared = fleet.options
+    name = str(asked["name"])
+    objects = list(asked.get("objects") or [])
+    if shared["state"] == "deployed" and not objects:
+        variables = {**(shared.get("shared_variables") or {}), **(asked.get("variables") or {})}
+        given = {**(variables.get("tenant") or {}), "name": name}
+        variables["tenant"] = {"namespace": asked.get("namespace") or f"tenant-{name}", **given}
+        objects = render(list(shared.get("template_dirs") or []), variables, shared.get("phases"))
+    identity = shared.get("run")
+    if identity:
+        identity = {**identity, "tenant": name, "content": content_hash(objects) if objects else None}
+    return {**shared, **{key: value for key, value in asked.items() if value is not None}, "objects": objects, "run": identity}
+
+
+def _carry_out(run: Run, state: str) -> None:
+    """Take one tenant to the state as one transaction; see _transaction. Nobody else's run is interfered with."""
+    step, work = _STEPS[state]
+    run.transaction.look()
+    with run.transaction.step(step):
+        work(run)
+    if run.transaction.begun:
+        run.transaction.end("succeeded")
+
+
+def _undone(fleet: _Fleet, failed: Run) -> dict[str, Any]:
+    """Undo what a failed run has changed and say so; nothing when it has changed nothing, or has undone it itself."""
+    # A rollback that does not come up takes back by itself what it has added.
+    if failed.options["state"] == "rolled_back" or not failed.outcomes_late:
+        return {}
+    previous = failed.record.finished
+    options = {**failed.options, "state": "reverted", "previous": previous}
+    try:
+        run = Run(fleet.client, options, False, waiter=fleet.lookout.wait)
+        with run.transaction.step("reverted"):
+            reverted(run)
+        if failed.transaction.begun:
+            run.transaction.end("undone")
+    except PlatformError as error:
+        if failed.transaction.begun:
+            failed.transaction.end("open")
+        return {"changed": True, "undone": False, "undo_msg": f"undoing it failed: {error}; run again"}
+    return {"undone": True, "undo_msg": f"returned to r{previous}" if previous else "what its first deploy had made was removed"}
+
+
+def _summary(run: Run, check_mode: bool) -> dict[str, Any]:
+    """Return what is told of a tenant that went well; its single changes only where they are a plan, since a fleet has many."""
+    counts = Counter(change.action for change in run.done)
+    effective = [change for change in run.done if change.action != "unchanged"]
+    changed = bool(effective) or run.wrote
+    return {
+        "result": "changed" if changed else "unchanged",
+        "changed": changed,
+        "revision": f"r{run.number}" if run.number else "none",
+        "counts": {action: counts.get(action, 0) for action in ("created", "changed", "deleted", "unchanged")},
+        **({"changes": [change.shown() for change in effective]} if check_mode else {}),
+    }
+
+
+def _result(done: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """Return the module's result. Raises PlatformError with it when a tenant failed."""
+    counts = Counter(item["result"] for item in done)
+    objects: Counter[str] = Counter()
+    for item in done:
+        objects.update(item.get("counts") or {})
+    result = {
+        "changed": any(item["changed"] for item in done),
+        "tenants": list(done),
+        "summary": {**{name: counts.get(name, 0) for name in ("changed", "unchanged", "failed")}, "seconds": round(seconds, 3)},
+        "objects": {action: objects.get(action, 0) for action in ("created", "changed", "deleted", "unchanged")},
+    }
+    failed = [item for item in done if item["result"] == "failed"]
+    if not failed:
+        return result
+    shown = "; ".join(f"{item['name']}: {item['msg']}" + (f" ({item['undo_msg']})" if "undo_msg" in item else "") for item in failed[:3])
+    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+    raise PlatformError(f"{len(failed)} of {len(done)} tenants failed, the others are as asked: {shown}{more}", **result)
