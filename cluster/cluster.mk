@@ -6,7 +6,7 @@ CLUSTER_PYTHON := .venv/bin/python
 CLUSTER := PYTHONPATH=cluster $(CLUSTER_PYTHON) -m barberpro_cluster
 
 ##@ Cluster
-.PHONY: doctor cluster cluster-status down images binaries conformance
+.PHONY: doctor cluster cluster-status down images vault binaries conformance
 doctor: ## Say what this machine lacks; touches nothing
 	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m barberpro_cluster doctor
 
@@ -22,6 +22,9 @@ down: ## Remove both clusters of this checkout (PROFILE=simulated: that one alon
 
 images: setup ## Build the images whose sources changed and push them to the cluster's registry
 	@$(CLUSTER) images
+
+vault: setup ## Have Vault too, with a key for each tenant: the first time builds it (minutes); then make platform deploy
+	@$(CLUSTER) vault
 
 binaries: setup ## Build Kubernetes and its add-ons into the cache
 	@$(CLUSTER) build

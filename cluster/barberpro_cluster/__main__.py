@@ -1,4 +1,4 @@
-"""Command line: ``python -m barberpro_cluster [--profile simulated] up|down|status|images|build|doctor|enter|conformance``."""
+"""Command line: ``python -m barberpro_cluster [--profile simulated] up|down|status|images|vault|build|doctor|enter|conformance``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "down": "remove it with everything it made, except the cache",
     "status": "tell what runs",
     "images": "build the images whose sources changed and push them",
+    "vault": "build Vault and its image; from now on the facts name it",
     "build": "build the binaries that the cache lacks",
     "doctor": "say what this machine lacks, touch nothing",
     "enter": "run a command inside the node, for example: enter nft list ruleset",
@@ -71,7 +72,7 @@ def _dispatch(layout: Layout, command: str, words: list[str]) -> int:
         return 0
     if command == "status":
         return status.report(layout)
-    {"up": cluster.up, "down": cluster.down, "images": cluster.publish}[command](layout)
+    {"up": cluster.up, "down": cluster.down, "images": cluster.publish, "vault": cluster.add_vault}[command](layout)
     return 0
 
 

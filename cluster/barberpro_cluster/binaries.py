@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import charts
+from . import charts, parts
 from .console import say, step
 from .errors import ClusterError
 from .layout import Layout
@@ -51,7 +51,7 @@ class Tool:
 
     ``{version}`` in ``values`` stands for the version of ``module`` in go.mod. A program of this repository has no
     ``module``; its ``source`` is its own folder under ``cluster/``, and its key covers every file of it. ``tests`` are
-    packages whose tests become a program.
+    packages whose tests become a program. A tool of a ``part`` is built only where that part was asked for.
     """
 
     name: str
@@ -61,10 +61,13 @@ class Tool:
     assets: tuple[Asset, ...] = ()
     source: str = ""
     tests: tuple[tuple[str, str], ...] = ()
+    tags: str = ""
+    part: str = ""
 
 
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 _ENVOY_GATEWAY = "github.com/envoyproxy/gateway"
+_VAULT_KUBERNETES = "github.com/hashicorp/vault-plugin-auth-kubernetes"
 _OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 
 TOOLS = (
@@ -126,10 +129,27 @@ TOOLS = (
         values=("sigs.k8s.io/kwok/pkg/consts.Version={version}",),
     ),
     Tool("policy-agent", "", (("policy-agent", "."),), source="policy_agent"),
+    # "minimal" leaves out what only other clouds and databases need; Kubernetes' logins come as the plugin that Vault has for them.
+    Tool(
+        "vault",
+        "github.com/hashicorp/vault",
+        (
+            ("vault", "github.com/hashicorp/vault"),
+            ("vault-plugin-auth-kubernetes", f"{_VAULT_KUBERNETES}/cmd/vault-plugin-auth-kubernetes"),
+        ),
+        tags="minimal",
+        part=parts.VAULT,
+    ),
 )  # fmt: skip
 
 SIMULATED = ("kubernetes", "etcd", "kwok")
 """The tools that the profile without nodes needs."""
+
+
+def wanted(layout: Layout) -> tuple[Tool, ...]:
+    """The tools that this checkout's cluster uses."""
+    asked = parts.asked(layout)
+    return tuple(item for item in TOOLS if not item.part or item.part in asked)
 
 
 def tool(name: str) -> Tool:
@@ -149,7 +169,7 @@ def flags(item: Tool, go_mod: str) -> list[str]:
     """The flags of `go build`: no paths of this machine, no symbol tables, the version as upstream's builds say it."""
     version = version_of(go_mod, item.module) if item.module else ""
     values = "".join(f" -X {value.format(version=version)}" for value in item.values)
-    return ["-trimpath", "-ldflags", f"-s -w{values}"]
+    return [*(["-tags", item.tags] if item.tags else []), "-trimpath", "-ldflags", f"-s -w{values}"]
 
 
 def key_of(item: Tool, folder: Path, go_version: str) -> str:
@@ -190,9 +210,9 @@ def missing(layout: Layout, names: tuple[str, ...]) -> list[str]:
 def ensure(layout: Layout, names: tuple[str, ...] | None = None) -> dict[str, Path]:
     """Build what the cache lacks; returns the path of every program by its name, and links them in ``.embedded/bin``."""
     version = go_version()
-    wanted = [item for item in TOOLS if names is None or item.name in names]
+    chosen = [item for item in wanted(layout) if names is None or item.name in names]
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        builds = [pool.submit(made, layout, item, version) for item in wanted]
+        builds = [pool.submit(made, layout, item, version) for item in chosen]
         _done, waiting = wait(builds, return_when=FIRST_EXCEPTION)
         for build in waiting:
             build.cancel()

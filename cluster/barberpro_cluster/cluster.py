@@ -21,6 +21,7 @@ from . import (
     node,
     outside,
     packages,
+    parts,
     pki,
     preflight,
     registry,
@@ -65,11 +66,17 @@ def up(layout: Layout) -> None:
         references = _publish(layout, link, built)
         with step("add-ons: DNS, storage, metrics"):
             addons.ensure(layout, link, references)
-        sources = {item.name: built[item.packages[0][0]].parent for item in binaries.TOOLS}
+        sources = {item.name: built[item.packages[0][0]].parent for item in binaries.wanted(layout)}
         changed = facts.write(layout, facts.document(layout, link, references, sources)) or changed
     verb = "is up" if changed else "was up already, nothing changed"
     say(f"The embedded cluster {verb} ({time.monotonic() - started:.0f} s): API https://{link.node_ip}:6443, "
         f"kubeconfig {layout.kubeconfig}")  # fmt: skip
+
+
+def add_vault(layout: Layout) -> None:
+    """Have Vault from now on: its program and image, and its name among the facts."""
+    parts.ask(layout, parts.VAULT)
+    publish(layout)
 
 
 def publish(layout: Layout) -> None:
@@ -80,7 +87,7 @@ def publish(layout: Layout) -> None:
         built = binaries.ensure(layout)
         link = network.ensure(layout)
         references = _publish(layout, link, built)
-        sources = {item.name: built[item.packages[0][0]].parent for item in binaries.TOOLS}
+        sources = {item.name: built[item.packages[0][0]].parent for item in binaries.wanted(layout)}
         changed = facts.write(layout, facts.document(layout, link, references, sources))
     say("Images: pushed what changed" if changed else "Images: nothing changed")
 
@@ -156,7 +163,7 @@ def _publish(layout: Layout, link: Link, built: dict[str, Path]) -> dict[str, st
     address = node.registry_of(link)
     found = {}
     with step("images"):
-        for image in images.IMAGES:
+        for image in images.wanted(layout):
             key, folder = images.ensure(layout, image, built)
             found[image.name] = registry.push(address, image.name, folder, images.digest_of(folder), key)
         base = images.base_folder(layout)

@@ -18,6 +18,9 @@ DEPLOYED = (
 )  # fmt: skip
 """Keys of the image catalogue that playbooks deploy."""
 
+ON_REQUEST = ("vault",)
+"""Further keys, of parts that were asked for."""
+
 
 def document(layout: Layout, link: Link, images: dict[str, str], sources: dict[str, Path]) -> dict[str, Any]:
     """The facts. ``images`` maps keys to references by digest, ``sources`` the tools' names to their folders."""
@@ -34,7 +37,7 @@ def document(layout: Layout, link: Link, images: dict[str, str], sources: dict[s
         "promtool": "/usr/bin/promtool",
         "audit_log": str(layout.logs / "audit.log"),
         "registry": registry_of(link),
-        "images": {key: images[key] for key in DEPLOYED},
+        "images": {key: images[key] for key in DEPLOYED} | {key: images[key] for key in ON_REQUEST if key in images},
         "dns": {
             "server": link.node_ip,
             "port": 53,

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import parts
 from .console import step
 from .layout import Layout
 from .shell import locked, run, write_if_changed
@@ -39,12 +40,13 @@ class Image:
     programs: tuple[str, ...] = ()
     wheels: str = ""
     base: str = BASE
+    part: str = ""
 
 
-def _own(name: str, *programs: str, wheels: str = "", base: str = BASE) -> Image:
+def _own(name: str, *programs: str, wheels: str = "", base: str = BASE, part: str = "") -> Image:
     folder = f"cluster/images/{name}"
     requirements = f"{folder}/{wheels}" if wheels else ""
-    return Image(name.replace("-", "_"), f"{folder}/Containerfile", folder, programs, requirements, base)
+    return Image(name.replace("-", "_"), f"{folder}/Containerfile", folder, programs, requirements, base, part)
 
 
 IMAGES = (
@@ -61,10 +63,17 @@ IMAGES = (
     _own("alertmanager"),
     _own("prometheus-operator", "prometheus-operator", base=""),
     _own("prometheus-config-reloader", "prometheus-config-reloader", base=""),
+    _own("vault", "vault", "vault-plugin-auth-kubernetes", part=parts.VAULT),
 )
 
 PLATFORM = ("pause", "coredns", "metrics_server", "local_path_provisioner")
 """Images that the cluster itself runs; the others are deployed by playbooks."""
+
+
+def wanted(layout: Layout) -> tuple[Image, ...]:
+    """The images that this checkout's cluster uses."""
+    asked = parts.asked(layout)
+    return tuple(image for image in IMAGES if not image.part or image.part in asked)
 
 
 def context_files(layout: Layout, image: Image, programs: dict[str, Path]) -> dict[str, Path]:
