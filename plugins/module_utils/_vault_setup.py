@@ -1,0 +1,210 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Initialise, unseal and configure the platform's own Vault. What is as it should be is not written again."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._vault import CREDENTIALS, NAMESPACE, Vault, VaultError
+
+UNSEAL = "vault-unseal"
+"""Secret of Vault's namespace with the one unseal key, base64 as Vault gives it."""
+RECORDS_KEY = "barberpro-records"
+TENANT_POLICY = "barberpro-tenant"
+DEPLOYER = "barberpro-deployer"
+PLUGIN = "kubernetes"
+
+
+def tenant_policy(transit: str, accessor: str) -> str:
+    """Return the policy of every tenant: the key that bears the name of the caller's own namespace, and no other."""
+    own = f"{{{{identity.entity.aliases.{accessor}.metadata.service_account_namespace}}}}"
+    rules = {f"{transit}/keys/{own}": ["read"]} | {f"{transit}/{use}/{own}": ["update"] for use in ("datakey/plaintext", "decrypt", "rewrap")}
+    return _policy(rules)
+
+
+def deployer_policy(transit: str, auth: str) -> str:
+    """Return the policy of the deployer: it makes, rotates and destroys keys of tenants, and can use none of them."""
+    manage = ["create", "read", "update", "delete"]
+    roles = f"auth/{auth}/role/tenant-*"
+    rules = {
+        f"{transit}/keys/tenant-*": manage,
+        f"{transit}/keys/{RECORDS_KEY}": ["read"],
+        f"{transit}/sign/{RECORDS_KEY}": ["update"],
+        f"{transit}/verify/{RECORDS_KEY}": ["update"],
+    }
+    # Whatever it makes of a role, the role gives this policy alone: the key of the namespace that the caller comes from.
+    limited = f'path "{roles}" {{\n  capabilities = {_list(manage)}\n  allowed_parameters = {{\n'
+    limited += f'    "token_policies" = ["{TENANT_POLICY}"]\n'
+    limited += "".join(f'    "{name}" = []\n' for name in ROLE_PARAMETERS) + "  }\n}\n"
+    return _policy(rules) + limited
+
+
+ROLE_PARAMETERS = ("bound_service_account_names", "bound_service_account_namespaces", "audience", "token_ttl", "token_max_ttl")
+
+
+def _list(words: list[str]) -> str:
+    return "[" + ", ".join(f'"{word}"' for word in words) + "]"
+
+
+def _policy(rules: Mapping[str, list[str]]) -> str:
+    return "".join(f'path "{path}" {{\n  capabilities = {_list(can)}\n}}\n' for path, can in rules.items())
+
+
+class Setup:
+    """One run over one Vault; ``changed`` names what was written, or would be."""
+
+    def __init__(self, client: Client, facts: Mapping[str, Any], plugin_sha256: str, dry: bool) -> None:
+        self.vault = Vault(client, facts)
+        self.facts = facts
+        self.resources = Resources(client)
+        self.plugin_sha256 = plugin_sha256
+        self.dry = dry
+        self.changed: list[str] = []
+
+    def status(self, wait_timeout: float) -> dict[str, Any]:
+        """Return Vault's seal status, waiting until it answers. Raises VaultError."""
+        end = time.monotonic() + (0 if self.dry else wait_timeout)
+        while True:
+            try:
+                found = self.vault.read("sys/seal-status")
+                if found is not None:
+                    return found
+            except VaultError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.5)
+
+    def open(self, status: Mapping[str, Any]) -> str:
+        """Initialise and unseal; returns the unseal key. Raises VaultError."""
+        ref = Ref("v1", "Secret", NAMESPACE, UNSEAL)
+        stored = self.resources.get(ref)
+        key = base64.b64decode(stored["data"]["key"]).decode() if stored and (stored.get("data") or {}).get("key") else ""
+        if not status["initialized"]:
+            if key:
+                raise VaultError(
+                    f"{self.vault.where} is empty, but {ref} holds the key of an earlier one: its volume was lost or replaced. Restore the volume, or "
+                    f"delete {ref} to begin anew, which gives up every key that was in it"
+                )
+            key = self.vault.write("sys/init", {"secret_shares": 1, "secret_threshold": 1})["keys_base64"][0]
+            self._keep(ref, {"key": key}, stored)
+            self.changed.append("initialised")
+            status = {**status, "sealed": True}
+        if not key:
+            raise VaultError(f"{self.vault.where} was initialised by somebody else: {ref} holds no key; put its unseal key there (key: key)")
+        if status["sealed"]:
+            self.vault.write("sys/unseal", {"key": key})
+            self.changed.append("unsealed")
+        return key
+
+    def _keep(self, ref: Ref, values: Mapping[str, str], stored: Mapping[str, Any] | None) -> None:
+        labels = {"app.kubernetes.io/managed-by": PREFIX, "app.kubernetes.io/part-of": PREFIX}
+        body = {
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref.name, "namespace": ref.namespace, "labels": labels},
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+        }  # fmt: skip
+        if stored is None:
+            self.resources.create(body)
+        else:
+            self.resources.replace(body)
+
+    def administrate(self, key: str, wait_timeout: float) -> None:
+        """Make a root token of the unseal key for this run. Raises VaultError."""
+        end = time.monotonic() + wait_timeout
+        # A node that has just been unsealed first has to become the active one.
+        while (self.vault.send("GET", "sys/health").status) != 200:
+            if time.monotonic() > end:
+                raise VaultError(f"{self.vault.where} does not become active; see its log")
+            time.sleep(0.3)
+        self.vault.send("DELETE", "sys/generate-root/attempt")
+        attempt = self.vault.write("sys/generate-root/attempt")
+        done = self.vault.write("sys/generate-root/update", {"key": key, "nonce": attempt["nonce"]})
+        encoded = str(done["encoded_token"])
+        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4))
+        self.vault.token = bytes(one ^ other for one, other in zip(raw, str(attempt["otp"]).encode(), strict=True)).decode()
+
+    def configure(self) -> None:
+        """Engines, logins, policies, the deployer's role and the key that signs records. Raises VaultError."""
+        transit, auth, approle = (str(self.facts[name]) for name in ("transit", "auth", "approle"))
+        self._ensure("sys/audit", "log/", "sys/audit/log", {"type": "file", "options": {"file_path": "stdout"}})
+        self._plugin()
+        self._ensure("sys/mounts", f"{transit}/", f"sys/mounts/{transit}", {"type": "transit"})
+        self._ensure("sys/auth", f"{approle}/", f"sys/auth/{approle}", {"type": "approle"})
+        accessor = self._ensure("sys/auth", f"{auth}/", f"sys/auth/{auth}", {"type": "kubernetes"}).get("accessor", "")
+        self._same(f"auth/{auth}/config", {"kubernetes_host": "https://kubernetes.default.svc"})
+        if accessor:
+            self._same(f"sys/policies/acl/{TENANT_POLICY}", {"policy": tenant_policy(transit, accessor)})
+        self._same(f"sys/policies/acl/{DEPLOYER}", {"policy": deployer_policy(transit, auth)})
+        self._same(f"auth/{approle}/role/{DEPLOYER}", {"token_policies": [DEPLOYER], "token_ttl": 900, "token_max_ttl": 3600})
+        if self.vault.read(f"{transit}/keys/{RECORDS_KEY}") is None:
+            self._write(f"{transit}/keys/{RECORDS_KEY}", {"type": "ed25519"})
+        self._credentials(approle)
+
+    def _plugin(self) -> None:
+        """Take the login for Kubernetes from the plugin of the image, when it is not built in."""
+        if not self.plugin_sha256:
+            return
+        path = f"sys/plugins/catalog/auth/{PLUGIN}"
+        known = (self.vault.read(path) or {}).get("data") or {}
+        if not known.get("builtin") and known.get("sha256") != self.plugin_sha256:
+            self._write(path, {"sha256": self.plugin_sha256, "command": PLUGIN})
+            if known and not self.dry:
+                self.vault.write("sys/plugins/reload/backend", {"plugin": PLUGIN})
+
+    def _ensure(self, listing: str, name: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        found = (self.vault.read(listing) or {}).get("data") or {}
+        if name not in found:
+            self._write(path, body)
+            found = (self.vault.read(listing) or {}).get("data") or {}
+        entry: dict[str, Any] = found.get(name) or {}
+        return entry
+
+    def _same(self, path: str, wanted: Mapping[str, Any]) -> None:
+        live = (self.vault.read(path) or {}).get("data") or {}
+        if any(live.get(key) != value for key, value in wanted.items()):
+            self._write(path, wanted)
+
+    def _write(self, path: str, body: Mapping[str, Any]) -> None:
+        self.changed.append(path)
+        if not self.dry:
+            self.vault.write(path, body)
+
+    def _credentials(self, approle: str) -> None:
+        ref = Ref("v1", "Secret", SYSTEM_NAMESPACE, CREDENTIALS)
+        stored = self.resources.get(ref)
+        role = ((self.vault.read(f"auth/{approle}/role/{DEPLOYER}/role-id") or {}).get("data") or {}).get("role_id", "")
+        known = (stored or {}).get("data") or {}
+        if known.get("secret_id") and base64.b64decode(known.get("role_id", "")).decode() == role:
+            return
+        self.changed.append(f"Secret {ref.namespace}/{ref.name}")
+        if not self.dry:
+            secret = self.vault.write(f"auth/{approle}/role/{DEPLOYER}/secret-id")["data"]["secret_id"]
+            self._keep(ref, {"role_id": role, "secret_id": secret}, stored)
+
+    def finish(self) -> None:
+        """Give the root token back: none outlives the run."""
+        if self.vault.token:
+            self.vault.send("POST", "auth/token/revoke-self", {})
+            self.vault.token = ""
+
+
+def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Bring Vault to what the platform needs of it and return the module's result. Raises PlatformError."""
+    setup = Setup(client, {**options["vault"], "provider": "managed"}, str(options["plugin_sha256"] or ""), check_mode)
+    timeout = float(options["wait_timeout"])
+    status = setup.status(timeout)
+    if check_mode and (not status["initialized"] or status["sealed"]):
+        return {"changed": True, "changes": ["initialised"] if not status["initialized"] else ["unsealed"], "version": status.get("version", "")}
+    key = setup.open(status)
+    setup.administrate(key, timeout)
+    try:
+        setup.configure()
+    finally:
+        setup.finish()
+    return {"changed": bool(setup.changed), "changes": setup.changed, "version": str(status.get("version", ""))}

@@ -1,0 +1,112 @@
+# Copyright: BarberPro contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The encryption key of one tenant in Vault, and who may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
+from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
+from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import TENANT_POLICY
+
+TOKEN_TTL = 1200
+TOKEN_MAX_TTL = 3600
+
+
+class TenantKey:
+    """Key and role of one tenant; both bear the name of its namespace."""
+
+    def __init__(self, vault: Vault, tenant: str) -> None:
+        self.vault = vault
+        self.name = f"tenant-{tenant}"
+        self.key = f"{vault.facts['transit']}/keys/{self.name}"
+        self.role = f"auth/{vault.facts['auth']}/role/{self.name}"
+
+    def wanted_role(self, service_accounts: list[str]) -> dict[str, Any]:
+        """Return the role: these service accounts of the tenant's own namespace, with a token made for Vault."""
+        return {
+            "bound_service_account_names": sorted(service_accounts),
+            "bound_service_account_namespaces": [self.name],
+            "audience": str(self.vault.facts["audience"]),
+            "token_ttl": TOKEN_TTL,
+            "token_max_ttl": TOKEN_MAX_TTL,
+        }
+
+    def read(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Return key and role as they are, None for what does not exist."""
+        key, role = self.vault.read(self.key), self.vault.read(self.role)
+        return (key or {}).get("data"), (role or {}).get("data")
+
+    def differs(self, role: Mapping[str, Any] | None, service_accounts: list[str]) -> bool:
+        """Return whether the role must be written."""
+        wanted: dict[str, Any] = {**self.wanted_role(service_accounts), "token_policies": [TENANT_POLICY]}
+        return role is None or any(role.get(name) != value for name, value in wanted.items())
+
+    def write_role(self, service_accounts: list[str]) -> None:
+        """Write the role. The policy is given as text: so Vault can hold the deployer to it."""
+        self.vault.write(self.role, {**self.wanted_role(service_accounts), "token_policies": TENANT_POLICY})
+
+
+def _facts(key: Mapping[str, Any] | None) -> dict[str, Any]:
+    key = key or {}
+    versions = key.get("keys") or {}
+    return {
+        "exists": bool(key),
+        "version": int(key.get("latest_version") or 0),
+        "oldest_version": int(key.get("min_decryption_version") or 0),
+        "created": str(versions[min(versions, key=int)]) if versions else "",
+    }
+
+
+def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Bring the tenant's key to the asked state and return the module's result. Raises PlatformError."""
+    tenant, state = str(options["name"]), str(options["state"])
+    vault = Vault(client, options["vault"])
+    vault.login()
+    found = TenantKey(vault, tenant)
+    key, role = found.read()
+    before = _facts(key)
+    transaction = Transaction(Resources(client), tenant, options.get("run"), check_mode)
+    accounts = [str(name) for name in options["service_accounts"]]
+    if state == "absent":
+        changed = _absent(found, key, role, str(options.get("confirm") or ""), tenant, check_mode)
+    elif state == "present":
+        changed = key is None or found.differs(role, accounts)
+        if changed and not check_mode:
+            with transaction.step("key", undo=lambda: {"existed": key is not None}):
+                transaction.touch()
+                if key is None:
+                    vault.write(found.key, {"type": "aes256-gcm96"})
+                found.write_role(accounts)
+    elif key is None:
+        raise PlatformError(f"tenant {tenant} has no key {found.name} in {vault.where}; deploy it first (deploy_vertical.yml)")
+    elif state == "rotated":
+        changed = True
+        if not check_mode:
+            vault.write(f"{found.key}/rotate")
+    else:
+        changed = before["oldest_version"] < before["version"]
+        if changed and not check_mode:
+            vault.write(f"{found.key}/config", {"min_decryption_version": before["version"], "min_encryption_version": before["version"]})
+    after = before if check_mode or not changed else _facts((vault.read(found.key) or {}).get("data"))
+    return {"changed": changed, "key": found.name, "before": before, "after": after}
+
+
+def _absent(found: TenantKey, key: Mapping[str, Any] | None, role: Mapping[str, Any] | None, confirm: str, tenant: str, check_mode: bool) -> bool:
+    if confirm != tenant:
+        raise PlatformError(
+            f"tenant {tenant}: without its key nobody can ever read what was encrypted with it, backups included; repeat the name in confirm (given: {confirm!r})"
+        )
+    if not check_mode:
+        if role is not None:
+            found.vault.delete(found.role)
+        if key is not None:
+            found.vault.write(f"{found.key}/config", {"deletion_allowed": True})
+            found.vault.delete(found.key)
+    return key is not None or role is not None
