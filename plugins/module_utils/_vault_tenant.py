@@ -101,7 +101,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
 def _absent(found: TenantKey, key: Mapping[str, Any] | None, role: Mapping[str, Any] | None, confirm: str, tenant: str, check_mode: bool) -> bool:
     if confirm != tenant:
         raise PlatformError(
-            f"tenant {tenant}: without its key nobody can ever read what was encrypted with it, backups included; repeat the name in confirm (given: {confirm!r})"
+            f"tenant {tenant}: without its key nobody can read what was encrypted with it again, not even from backups; "
+            f"repeat the name in confirm (given: {confirm!r})"
         )
     if not check_mode:
         if role is not None:

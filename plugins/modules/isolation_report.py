@@ -28,7 +28,7 @@ options:
       - A path between a tenant and any other namespace that is no tenant's is one.
     type: list
     elements: str
-    default: [barberpro-data, barberpro-gateway, barberpro-monitoring, barberpro-system, kube-system]
+    default: [barberpro-data, barberpro-gateway, barberpro-monitoring, barberpro-system, barberpro-vault, kube-system]
   platform_subjects:
     description: Users and groups of the platform itself that are bound in tenants' namespaces, for example its operators. They are no tenant's.
     type: list
@@ -172,7 +172,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.barberpro.platform.plugins.module_utils import _isolation, _module
 
-SHARED = ["barberpro-data", "barberpro-gateway", "barberpro-monitoring", "barberpro-system", "kube-system"]
+SHARED = ["barberpro-data", "barberpro-gateway", "barberpro-monitoring", "barberpro-system", "barberpro-vault", "kube-system"]
 DATABASE: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "default": 5432},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from barberpro_booking import business, repository
 from barberpro_booking.service import Booking
@@ -45,6 +45,23 @@ def admin_router(booking: Booking) -> APIRouter:
             changed = await repository.write_settings(connection, document)
         LOG.info("settings loaded", changed=changed)
         return JSONResponse({"changed": changed, "etag": repository.etag_of(document)})
+
+    @router.get("/encryption")
+    async def encryption() -> dict[str, Any]:
+        return await booking.customers.status()
+
+    @router.put("/encryption")
+    async def renew() -> dict[str, Any]:
+        # Repeatable: what is sealed and wrapped as it should be is left alone.
+        customers = booking.customers
+        rewrapped, version = await customers.keys.rewrap() if customers.keys is not None else (0, 0)
+        sealed = await customers.seal_plain()
+        LOG.info("keys renewed", rewrapped=rewrapped, version=version, sealed=sealed)
+        return {"rewrapped": rewrapped, "version": version, "newly_sealed": sealed, **await customers.status()}
+
+    @router.get("/export")
+    async def export() -> StreamingResponse:
+        return StreamingResponse(booking.customers.exported(), media_type="application/jsonl")
 
     @router.delete("/test-bookings/{run_id}")
     async def purge(run_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]) -> dict[str, int]:

@@ -18,6 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from barberpro_booking.tables import BOOKINGS, BUSINESS_SETTINGS, IDEMPOTENCY_KEYS
 from barberpro_service.hours import Period
 
+NOBODY = {"customer_name": None, "customer_phone": None, "customer_name_sealed": None, "customer_phone_sealed": None}
+
 
 @dataclass(frozen=True)
 class StoredSettings:
@@ -106,7 +108,7 @@ async def cancel_booking(connection: AsyncConnection, booking_id: uuid.UUID) -> 
     await connection.execute(
         update(BOOKINGS)
         .where(BOOKINGS.c.id == booking_id)
-        .values(status="cancelled", cancelled_at=func.now(), customer_name=None, customer_phone=None)
+        .values(status="cancelled", cancelled_at=func.now(), **NOBODY)
     )
 
 

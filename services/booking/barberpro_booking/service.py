@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from barberpro_booking import business as settings
 from barberpro_booking import repository, secrets, slots
 from barberpro_booking.business import Business, Service
+from barberpro_booking.customers import Customers
 from barberpro_booking.schemas import BookingRequest
 from barberpro_service.errors import Problem
 from barberpro_service.hours import Period, day_bounds
@@ -43,9 +44,12 @@ def not_found() -> Problem:
 class Booking:
     """The service's operations on one engine; `clock` returns now, aware."""
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, engine: AsyncEngine, clock: Callable[[], datetime] = lambda: datetime.now(UTC), customers: Customers | None = None
+    ) -> None:
         self.engine = engine
         self.clock = clock
+        self.customers = customers or Customers(engine, None)
 
     async def business(self, connection: AsyncConnection | None = None) -> Business:
         """The settings in force.
@@ -103,11 +107,14 @@ class Booking:
         never be booked and for a key that was used for another request.
         """
         key_hash = secrets.digest(key)
-        request_hash = secrets.request_digest(request.model_dump(mode="json"), test_run)
+        # Before the transaction: no connection waits for Vault.
+        booking_id = uuid.uuid4()
+        request_hashes = await self.customers.digests(secrets.request_digest(request.model_dump(mode="json"), test_run))
+        customer = await self.customers.columns(booking_id, request.customer.name, request.customer.phone)
         async with self.engine.begin() as connection:
-            earlier = await repository.claim_key(connection, key_hash, request_hash)
+            earlier = await repository.claim_key(connection, key_hash, request_hashes[0])
             if earlier is not None:
-                return _replay(earlier, request_hash, key)
+                return _replay(earlier, request_hashes, key)
             business = await self.business(connection)
             service = self._service(business, request.service, request.staff)
             refused = slots.refusal(business, service, request.start, self.clock())
@@ -116,8 +123,8 @@ class Booking:
             candidates = await self._candidates(connection, business, service, request)
             token = secrets.new_token()
             for staff_id in candidates:
-                values = _booking_values(business, service, staff_id, request, token, test_run)
-                if await repository.insert_booking(connection, values):
+                values = {"id": booking_id, **_booking_values(business, service, staff_id, request, token, test_run)}
+                if await repository.insert_booking(connection, {**values, **customer}):
                     body = {**describe(values, business), "status": "confirmed"}
                     sealed = secrets.seal(token, key, str(values["id"]))
                     await repository.settle_key(
@@ -164,12 +171,14 @@ class Booking:
             return {**describe(row._asdict(), await self.business(connection)), "status": "cancelled"}, changed
 
     async def tidy(self) -> None:
-        """Forget expired idempotency keys and left-over test bookings."""
+        """Forget expired idempotency keys and left-over test bookings, and seal what an older revision has written plain."""
         now = self.clock()
         async with self.engine.begin() as connection:
             keys, tests = await repository.purge_stale(connection, now - KEY_LIFETIME, now - TEST_LIFETIME)
         if keys or tests:
             LOG.info("tidied", idempotency_records=keys, test_bookings=tests)
+        if sealed := await self.customers.seal_plain():
+            LOG.info("customers sealed", bookings=sealed)
 
 
 def describe(values: dict[str, Any], business: Business) -> dict[str, Any]:
@@ -193,7 +202,6 @@ def _booking_values(
     member = business.member(staff_id)
     assert member is not None
     return {
-        "id": uuid.uuid4(),
         "service_id": service.id,
         "service_name": service.name,
         "price": service.price,
@@ -201,15 +209,13 @@ def _booking_values(
         "staff_name": member.name,
         "starts_at": request.start.astimezone(UTC),
         "ends_at": request.start.astimezone(UTC) + timedelta(minutes=service.duration_minutes),
-        "customer_name": request.customer.name,
-        "customer_phone": request.customer.phone,
         "token_hash": secrets.digest(token),
         "test_run": test_run,
     }
 
 
-def _replay(earlier: Row[Any], request_hash: bytes, key: str) -> Answer:
-    if earlier.request_hash != request_hash:
+def _replay(earlier: Row[Any], request_hashes: Sequence[bytes], key: str) -> Answer:
+    if earlier.request_hash not in request_hashes:
         raise Problem(
             422, "idempotency_key_reused", "La Idempotency-Key ya se usó para otra solicitud; usá una clave nueva por cada turno."
         )

@@ -30,10 +30,21 @@ BOOKINGS = Table(
     Column("status", String, nullable=False),
     Column("customer_name", String),
     Column("customer_phone", String),
+    Column("customer_name_sealed", LargeBinary),
+    Column("customer_phone_sealed", LargeBinary),
     Column("token_hash", LargeBinary, nullable=False),
     Column("test_run", String),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("cancelled_at", DateTime(timezone=True)),
+)
+
+DATA_KEYS = Table(
+    "data_keys",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("purpose", String, nullable=False),
+    Column("wrapped", String, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
 )
 
 IDEMPOTENCY_KEYS = Table(

@@ -35,6 +35,8 @@ class Environment(BaseSettings):
     # A migration Job may mount the owner's credentials here; without that folder `database_dir` holds them.
     database_owner_dir: Path = Path("/etc/barberpro/database-owner")
     admin_dir: Path = Path("/etc/barberpro/admin")
+    # Where Vault and the tenant's key are, with the token to log in with; without that folder nothing is encrypted.
+    encryption_dir: Path = Path("/etc/barberpro/encryption")
     # Requests hold a connection for milliseconds; many pods, two revisions during a deployment, share the role's limit.
     pool_size: Annotated[int, Field(ge=1, le=100)] = 2
     pool_overflow: Annotated[int, Field(ge=0, le=100)] = 3

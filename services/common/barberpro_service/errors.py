@@ -21,6 +21,10 @@ LOG = logger(__name__)
 TRANSIENT_SQLSTATES = ("55P03", "57014", "40P01", "40001", "53300", "57P01", "57P02", "57P03", "08")
 
 
+class KeysUnavailable(Exception):
+    """A data key cannot be had; the message is one sentence with the reason, and holds no secret."""
+
+
 class Problem(Exception):
     """A request is refused; becomes `{"detail", "code", **extra}` with the status."""
 
@@ -89,6 +93,11 @@ async def _database(_request: Request, error: Exception) -> JSONResponse:
     return Problem(503, "database_unavailable", "El servicio no está disponible; probá de nuevo en unos segundos.").response()
 
 
+async def _keys(_request: Request, error: Exception) -> JSONResponse:
+    LOG.warning("keys unavailable", **describe(error))
+    return Problem(503, "keys_unavailable", "El servicio no está disponible; probá de nuevo en unos segundos.").response()
+
+
 async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     LOG.error("request failed", **describe(error))
     return Problem(500, "internal_error", "Ocurrió un error inesperado; probá de nuevo más tarde.").response()
@@ -100,5 +109,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DatabaseUnavailable, _database)
+    app.add_exception_handler(KeysUnavailable, _keys)
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _database)
     app.add_exception_handler(Exception, _unexpected)

@@ -1,0 +1,36 @@
+"""Room for the customer's name and phone encrypted under the tenant's own key, and for the wrapped data keys.
+
+Expand only: the older revision goes on writing the plain columns, this one reads both and moves plain rows over (admin API, housekeeping).
+A later release drops the plain columns.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add nullable columns and a table; nothing is rewritten and no row is locked for longer than a moment."""
+    op.execute("ALTER TABLE bookings ADD COLUMN customer_name_sealed bytea, ADD COLUMN customer_phone_sealed bytea")
+    op.execute(
+        """
+        CREATE TABLE data_keys (
+            id uuid PRIMARY KEY,
+            purpose text NOT NULL CHECK (purpose IN ('fields', 'index')),
+            wrapped text NOT NULL,
+            created_at timestamptz NOT NULL
+        )
+        """
+    )
+    # The key of the blind indexes never changes: what was indexed with it could not be found again.
+    op.execute("CREATE UNIQUE INDEX data_keys_one_index ON data_keys (purpose) WHERE purpose = 'index'")
+
+
+def downgrade() -> None:
+    """Not offered: a rollback runs the older image on the newer schema, and never deletes rows."""
+    raise NotImplementedError("migrations only go forward")
