@@ -21,6 +21,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup im
 
 HOLD = f"{PREFIX}/legal-hold"
 LEFT_KINDS = (("v1", "ConfigMap"), ("v1", "Secret"), ("coordination.k8s.io/v1", "Lease"))
+SIGNATURE = "record.sig.b64"
 _HEADER = bytes.fromhex("302a300506032b6570032100")  # what precedes the 32 bytes of an Ed25519 key in RFC 8410
 
 
@@ -65,9 +66,9 @@ class Offboarding:
     def save(self, document: Mapping[str, Any], **more: str) -> None:
         """Keep the record. Raises PlatformError."""
         # Without the label of the tenant: what bears it goes with the tenant.
+        labels = {"app.kubernetes.io/managed-by": PREFIX, f"{PREFIX}/record": "offboarding"}
         body: dict[str, Any] = {
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": self.ref.name, "namespace": self.ref.namespace, "labels": {"app.kubernetes.io/managed-by": PREFIX, f"{PREFIX}/record": "offboarding"}},
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.ref.name, "namespace": self.ref.namespace, "labels": labels},
             "data": {"record.json": text_of(document).decode(), **more},
         }  # fmt: skip
         if self.stored is None:
@@ -78,14 +79,12 @@ class Offboarding:
 
     def left(self) -> list[Ref]:
         """Return what the system namespace still holds of the tenant: history, reports, journal, lease, host names."""
-        found = []
-        for version, kind in LEFT_KINDS:
-            for item in self.resources.list(version, kind, SYSTEM_NAMESPACE, labels=f"{TENANT_LABEL}={self.tenant}"):
-                found.append(Ref(version, kind, SYSTEM_NAMESPACE, item["metadata"]["name"]))
-        for ref in (Ref("v1", "Secret", SYSTEM_NAMESPACE, f"journal-{self.tenant}"), Ref("coordination.k8s.io/v1", "Lease", SYSTEM_NAMESPACE, f"tenant-{self.tenant}")):
-            if ref not in found and self.resources.get(ref) is not None:
-                found.append(ref)
-        return found
+        own = f"{TENANT_LABEL}={self.tenant}"
+        return [
+            Ref(version, kind, SYSTEM_NAMESPACE, item["metadata"]["name"])
+            for version, kind in LEFT_KINDS
+            for item in self.resources.list(version, kind, SYSTEM_NAMESPACE, labels=own)
+        ]
 
     def inspect(self) -> dict[str, Any]:
         """Return what there is of the tenant in the cluster, and what the record says so far."""
@@ -97,7 +96,7 @@ class Offboarding:
             "host": str(annotations.get(f"{PREFIX}/host") or ""),
             "left": [str(ref) for ref in self.left()],
             "record": self.document(),
-            "signed": bool(self.stored and (self.stored.get("binaryData") or self.stored["data"]).get("record.sig.b64")),
+            "signed": bool(self.stored and self.stored["data"].get(SIGNATURE)),
         }
 
 
@@ -135,8 +134,8 @@ def _finish(client: Client, offboarding: Offboarding, document: dict[str, Any], 
         document["signed_by"] = {"key": RECORDS_KEY, "public_key_sha256": hashlib.sha256(files["record.pem"]).hexdigest()}
         files["record.sig"] = sign(vault, text_of(document))
     text = text_of(document)
-    more = {"record.sig.b64": base64.b64encode(files["record.sig"]).decode(), "record.pem": files["record.pem"].decode()} if files else {}
-    offboarding.save(document, **(more or {"record.sig.b64": "none"}))
+    more = {SIGNATURE: base64.b64encode(files["record.sig"]).decode(), "record.pem": files["record.pem"].decode()} if files else {SIGNATURE: "none"}
+    offboarding.save(document, **more)
     folder = Path(str(options["path"]))
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
