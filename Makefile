@@ -26,7 +26,7 @@ demo: doctor setup ## From a bare machine to a barbershop that serves over HTTPS
 	@$(BIN)/python demo/summary.py $(TENANT)
 
 test: doctor setup setup-test ## Every check of this repository, side by side; ends with pytest's summary
-	@$(MAKE) cluster images platform
+	@$(MAKE) cluster vault platform
 	@$(MAKE) cluster PROFILE=simulated
 	@$(STEP) "All tests" -- $(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --verbose --durations=25 --cov --cov-report=term --cov-fail-under=90 \
 		tests/lint tests/unit services tests/integration tests/molecule tests/e2e
@@ -82,7 +82,7 @@ integration: setup ## Against the simulated cluster
 molecule: setup ## The scenarios default and rollback, on the embedded cluster
 	@$(STEP) "Molecule" -- $(PYTEST) tests/molecule
 
-e2e: setup-test ## Customers, failures and intruders, on the embedded cluster
+e2e: setup-test ## Customers, failures and intruders, on the embedded cluster (after make vault platform)
 	@$(STEP) "End-to-end tests" -- $(PYTEST) --verbose tests/e2e
 
 crash: setup ## Kill a run at every one of its writes, on the simulated cluster (make test tries some of the points)

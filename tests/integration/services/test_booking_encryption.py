@@ -105,8 +105,7 @@ async def test_the_key_is_rotated_under_load_and_no_request_fails(sealed, tenant
     answers = []
 
     async def customers(day: int) -> None:
-        for hour in HOURS:
-            answers.append(await sealed.book(f"2027-03-{day:02}T{hour}:00-03:00", customer=CANARY))
+        answers.extend([await sealed.book(f"2027-03-{day:02}T{hour}:00-03:00", customer=CANARY) for hour in HOURS])
 
     async def operator() -> dict:
         for _ in range(4):

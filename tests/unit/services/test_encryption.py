@@ -187,7 +187,7 @@ async def test_the_client_logs_in_with_the_pod_s_token_and_wraps(mounted):
 
 async def test_the_client_says_who_refuses_what(mounted):
     (mounted / "token").write_text("another")
-    with pytest.raises(KeysUnavailable, match="Vault at https://vault.test:8200: login as tenant-palermo: HTTP 403 permission denied"):
+    with pytest.raises(KeysUnavailable, match=r"Vault at https://vault.test:8200: login as tenant-palermo: HTTP 403 permission denied"):
         await client(mounted, MemoryTransit()).version()
 
 

@@ -1,0 +1,192 @@
+"""A tenant's own key on the real Vault: who may use it, rotation under customers, and what is left when the tenant has gone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import RECOLETA
+from tests.e2e.test_50_tenants import probe
+from tests.support import cluster
+from tests.support.playbooks import Run, play
+
+pytestmark = pytest.mark.cluster
+
+CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": "+5491155501987"}
+CONTROL = f"control-{uuid.uuid4().hex}"
+DATABASE = ("-n", "barberpro-data", "postgresql-0", "--")
+VAULT = ("-n", "barberpro-vault", "vault-0", "--")
+
+
+@pytest.fixture
+def recoleta_gone() -> str:
+    """Name of the second tenant, which has left by then."""
+    assert not cluster.exists("namespace", f"tenant-{RECOLETA}")
+    return RECOLETA
+
+
+def inside(*where_and_what: str, check: bool = True) -> str:
+    """Run a command in a pod and return what it printed."""
+    return cluster.kubectl("exec", *where_and_what, check=check)
+
+
+def log_in(tenant: str, role: str, audience: str = "vault") -> str:
+    """Log in to Vault with a token of a tenant's booking service; return Vault's token, empty when it is refused."""
+    jwt = cluster.kubectl("create", "token", "booking", "-n", f"tenant-{tenant}", *([f"--audience={audience}"] if audience else [])).strip()
+    command = f"VAULT_ADDR=http://127.0.0.1:8202 vault write -field=token auth/barberpro-kubernetes/login role={role} jwt={jwt}"
+    return inside(*VAULT, "sh", "-c", command, check=False).strip()
+
+
+def unwrap(token: str, key: str) -> str:
+    """Ask Vault for a data key of a tenant's key; return what it says."""
+    address = "VAULT_ADDR=http://127.0.0.1:8202"
+    return inside(*VAULT, "sh", "-c", f"{address} VAULT_TOKEN={token} vault write -f barberpro-transit/datakey/plaintext/{key} 2>&1 || true")
+
+
+def on_disk(text: str) -> dict[str, list[str]]:
+    """Return the files that hold a text, searched byte by byte: PostgreSQL's volume, Vault's, and the node's logs of all pods."""
+    found = {
+        "postgresql": inside(*DATABASE, "grep", "-rlaF", "--", text, "/var/lib/postgresql/data", check=False),
+        "vault": inside(*VAULT, "grep", "-rlaF", "--", text, "/vault/data", check=False),
+    }
+    logs = [
+        cluster.kubectl("logs", "-n", pod["metadata"]["namespace"], pod["metadata"]["name"], "--all-containers", check=False)
+        for pod in cluster.objects("pods", "--all-namespaces")
+    ]
+    return {**{name: output.split() for name, output in found.items()}, "logs": [line for log in logs for line in log.splitlines() if text in line]}
+
+
+def nowhere() -> dict[str, list[str]]:
+    """What a search that finds nothing returns."""
+    return {"postgresql": [], "vault": [], "logs": []}
+
+
+def slots(tenant: str, most: int) -> list[dict[str, Any]]:
+    """Return free slots of a tenant, of as many days as it takes."""
+    found: list[dict[str, Any]] = []
+    service = cluster.ask(tenant, "/api/v1/business").json()["services"][0]["id"]
+    for days in range(1, 30):
+        day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86400 * days))
+        free = cluster.ask(tenant, f"/api/v1/availability?service={service}&date={day}").json()["slots"]
+        found += [{"service": service, **slot} for slot in free]
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def book(tenant: str, slot: dict[str, Any], customer: dict[str, str], **headers: str) -> cluster.Answer:
+    """Book a slot as a customer does."""
+    return cluster.ask(
+        tenant, "/api/v1/bookings", method="POST", body={**slot, "customer": customer}, idempotency_key=uuid.uuid4().hex, **headers
+    )
+
+
+def offboard(tenant: str, *arguments: str, confirm: str | None = None, folder: Path | None = None) -> Run:
+    """Run the playbook for a tenant that is not in the inventory."""
+    extra: dict[str, Any] = {"tenant_name": tenant, "confirm_offboarding": tenant if confirm is None else confirm}
+    return play("offboard_tenant.yml", *arguments, extra={**extra, **({"pipeline_export_path": str(folder)} if folder else {})})
+
+
+def test_a_token_of_one_tenant_opens_its_own_key_only(palermo: str, recoleta: str) -> None:
+    own = log_in(palermo, f"tenant-{palermo}")
+    assert "plaintext" in unwrap(own, f"tenant-{palermo}")
+    assert "permission denied" in unwrap(own, f"tenant-{recoleta}")
+    assert log_in(palermo, f"tenant-{recoleta}") == ""
+    # The token that every service account can have for the API server is of no use.
+    assert log_in(palermo, f"tenant-{palermo}", audience="") == ""
+
+
+def test_only_the_workload_that_declares_it_reaches_vault(palermo: str) -> None:
+    target = "vault.barberpro-vault.svc:8200"
+    assert [finding["actual"] for finding in probe(palermo, "booking", "--open", target)] == ["open"]
+    assert [finding["actual"] for finding in probe(palermo, "walkin-queue", "--closed", target)] == ["closed"]
+
+
+def test_the_deployer_can_use_no_key(recoleta: str) -> None:
+    known = cluster.objects("secret", "vault-deployer", "-n", "barberpro-system")[0]["data"]
+    values = " ".join(f"{name}=$(echo {value} | base64 -d)" for name, value in known.items())
+    token = inside(*VAULT, "sh", "-c", f"VAULT_ADDR=http://127.0.0.1:8202 vault write -field=token auth/barberpro-approle/login {values}").strip()
+    assert token
+    assert "permission denied" in unwrap(token, f"tenant-{recoleta}")
+
+
+def test_keys_are_rotated_while_customers_book(recoleta: str) -> None:
+    assert book(recoleta, slots(recoleta, 1)[0], CANARY, x_test_run=CONTROL).status == 201
+    waiting, statuses, done = slots(recoleta, 60), [], threading.Event()
+
+    def customers() -> None:
+        while waiting and not done.is_set():
+            statuses.append(book(recoleta, waiting.pop(), CANARY).status)
+            done.wait(0.2)
+
+    crowd = threading.Thread(target=customers)
+    crowd.start()
+    run = play("rotate_keys.yml", extra={"tenant_name": recoleta})
+    done.set()
+    crowd.join(30)
+    assert run.code == 0, run.output
+    assert "version 2 of its key is in force" in run.words()
+    assert len(statuses) >= 5
+    assert set(statuses) == {201}
+
+
+def test_the_volume_holds_no_customer_and_the_search_would_find_one(recoleta: str) -> None:
+    inside(*DATABASE, "psql", "-q", "-c", "CHECKPOINT")
+    assert on_disk(CANARY["name"]) == nowhere()
+    assert on_disk(CANARY["phone"]) == nowhere()
+    assert on_disk(CONTROL)["postgresql"]
+
+
+def test_what_must_be_kept_is_kept(recoleta: str) -> None:
+    unconfirmed = offboard(recoleta, confirm="another")
+    assert "repeat the name in confirm_offboarding (given: 'another')" in unconfirmed.words()
+    cluster.kubectl("annotate", "namespace", f"tenant-{recoleta}", "barberpro.platform/legal-hold=case 123")
+    held = offboard(recoleta)
+    cluster.kubectl("annotate", "namespace", f"tenant-{recoleta}", "barberpro.platform/legal-hold-")
+    assert f"Tenant {recoleta} is under a legal hold (case 123): nothing was changed" in held.words()
+    before = cluster.resource_versions(f"tenant-{recoleta}")
+    planned = offboard(recoleta, "--check")
+    assert planned.code == 0, planned.output
+    assert f"destroy namespace tenant-{recoleta} with everything in it; key tenant-{recoleta}; schema t_" in planned.words()
+    assert cluster.resource_versions(f"tenant-{recoleta}") == before
+
+
+def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(recoleta: str, palermo: str, tmp_path: Path) -> None:
+    run = offboard(recoleta, folder=tmp_path)
+    assert run.code == 0, run.output
+    (folder,) = (tmp_path / recoleta).iterdir()
+    # What left with the tenant is whole and readable.
+    customers = [json.loads(line)["customer_name"] for line in (folder / "bookings.jsonl").read_text().splitlines()]
+    assert CANARY["name"] in customers
+    assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=False).returncode == 0
+    # What stays is the signed record.
+    verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "record.pem", "-rawin", "-in", "record.json", "-sigfile", "record.sig"]
+    assert subprocess.run(verify, cwd=folder, capture_output=True, check=True).stdout == b"Signature Verified Successfully\n"
+    record = json.loads((folder / "record.json").read_text())
+    assert [step["step"] for step in record["steps"]] == ["export", "workloads", "key", "database", "name", "records"]
+    # Nothing else does: namespace, names, history, schema, roles, key.
+    assert not cluster.exists("namespace", f"tenant-{recoleta}")
+    left = cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={recoleta}")
+    assert left == []
+    schema = next(step["schema"] for step in record["steps"] if step["step"] == "database")
+    query = f"SELECT count(*) FROM pg_roles WHERE rolname LIKE '{schema}%' UNION ALL SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'"
+    assert inside(*DATABASE, "psql", "-qAt", "-d", "barberpro", "-c", query).split() == ["0", "0"]
+    assert on_disk(CANARY["name"]) == nowhere()
+    assert on_disk(CANARY["phone"]) == nowhere()
+    # The write-ahead log still has what was never encrypted, as the document says: the search works.
+    assert on_disk(CONTROL)["postgresql"]
+    assert cluster.ask(palermo).status == 200
+
+
+def test_a_second_run_has_nothing_to_do(recoleta_gone: str) -> None:
+    run = offboard(recoleta_gone)
+    assert run.code == 0, run.output
+    assert f"Nothing to do: tenant {recoleta_gone} is not here (offboarded 20" in run.words()
+    assert "changed=0" in run.output
