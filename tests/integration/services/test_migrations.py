@@ -28,7 +28,7 @@ async def test_both_services_share_the_schema_and_no_other(bare_tenant):
     await migrate_all(bare_tenant)
     tables = {name for (name,) in bare_tenant.sql("SELECT tablename FROM pg_tables WHERE schemaname = %s", bare_tenant.schema)}
     assert tables == {
-        "alembic_version_booking", "alembic_version_walkin", "bookings", "business_settings", "idempotency_keys", "walkin_days", "walkin_tickets",
+        "alembic_version_booking", "alembic_version_walkin", "bookings", "business_settings", "data_keys", "idempotency_keys", "walkin_days", "walkin_tickets",
     }
     assert bare_tenant.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     owners = bare_tenant.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = %s", bare_tenant.schema)
@@ -90,8 +90,8 @@ def with_second(folder, body: str) -> Migrations:
     """The booking service's migrations and one more: a newer image."""
     shutil.copytree(BOOKING.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
     steps = [f"    op.execute({part!r})" for part in body.split(";")]
-    lines = ["from alembic import op", "revision = '0002'", "down_revision = '0001'", "def upgrade():", *steps]
-    (folder / "versions" / "0002_more.py").write_text("\n".join(lines) + "\n")
+    lines = ["from alembic import op", "revision = '0003'", "down_revision = '0002'", "def upgrade():", *steps]
+    (folder / "versions" / "0003_more.py").write_text("\n".join(lines) + "\n")
     return Migrations(folder, BOOKING.version_table)
 
 
@@ -99,7 +99,7 @@ async def test_a_failed_migration_leaves_nothing_behind(tenant, tmp_path):
     broken = with_second(tmp_path / "m", "CREATE TABLE extra (id int);SELECT nonsense")
     with pytest.raises(MigrationError, match=r'migration failed and was undone: .*column "nonsense" does not exist'):
         await migrate(read_database(tenant.owner_dir), broken)
-    assert tenant.sql("SELECT to_regclass('extra'), version_num FROM alembic_version_booking") == [(None, "0001")]
+    assert tenant.sql("SELECT to_regclass('extra'), version_num FROM alembic_version_booking") == [(None, "0002")]
 
 
 async def test_a_table_in_use_is_waited_for_without_blocking_customers(tenant, tmp_path, monkeypatch):
@@ -111,18 +111,18 @@ async def test_a_table_in_use_is_waited_for_without_blocking_customers(tenant, t
     held.execute("LOCK TABLE bookings IN ACCESS SHARE MODE")
     threading.Timer(1.5, held.close).start()
     started = time.monotonic()
-    assert await migrate(read_database(tenant.owner_dir), newer) == ("0001", "0002")
+    assert await migrate(read_database(tenant.owner_dir), newer) == ("0002", "0003")
     assert time.monotonic() - started > 1.2
 
 
 async def test_an_older_image_is_ready_on_a_newer_schema_and_its_job_does_nothing(tenant, tmp_path):
     newer = with_second(tmp_path / "m", "ALTER TABLE bookings ADD COLUMN note text")
     engine = engine_for(tenant.app_dir, "old")
-    with pytest.raises(MigrationError, match="schema is at 0001, this image needs 0002; run the migrate job of this revision"):
+    with pytest.raises(MigrationError, match="schema is at 0002, this image needs 0003; run the migrate job of this revision"):
         await check_schema(engine, newer)
     await migrate(read_database(tenant.owner_dir), newer)
-    assert await check_schema(engine, BOOKING) == "schema at 0002, needed 0001"
-    assert await migrate(read_database(tenant.owner_dir), BOOKING) == ("0002", "0002")
+    assert await check_schema(engine, BOOKING) == "schema at 0003, needed 0002"
+    assert await migrate(read_database(tenant.owner_dir), BOOKING) == ("0003", "0003")
     await engine.dispose()
 
 
