@@ -110,7 +110,7 @@ extends_documentation_fragment:
   - barberpro.platform.cluster.attributes
 attributes:
   check_mode:
-    support: none
+    support: partial
     details: A rehearsal needs a pod. In check mode nothing is tried and nothing found.
   diff_mode:
     support: none
