@@ -80,7 +80,10 @@ def _infrastructure(run: Run, objects: list[dict[str, Any]], plan: Plan, host: s
     changes = plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure")
     first = changes.select(_quotas.early)
     run.execute(first)
-    _quotas.await_live(run.resources, _quotas.changed(first), run.deadline)
+    quotas = _quotas.changed(first)
+    # The watch of the whole fleet says when it is worth asking.
+    run.wait(obj for obj in objects if Ref.of(obj) in quotas)
+    _quotas.await_live(run.resources, quotas, run.deadline)
     run.execute(changes.select(lambda change: not _quotas.early(change)))
     run.note(Plan(_credentials(run)))
     if changes.effective():

@@ -43,7 +43,7 @@ class Lookout:
         self._tickets: list[_Ticket] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look_round, name="lookout", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
     def __enter__(self) -> Lookout:
         self._thread.start()
@@ -72,6 +72,17 @@ class Lookout:
         if ticket.error is not None:
             raise ticket.error
         return ticket.seconds
+
+    def _run(self) -> None:
+        try:
+            self._look_round()
+        finally:
+            # Nobody waits for ever, whatever has ended this thread.
+            self._over.set()
+            with self._lock:
+                left = list(self._tickets)
+            for ticket in left:
+                self._end(ticket, PlatformError(f"{ticket.refs[0]}: waiting for it has ended before it was ready; run again"))
 
     def _look_round(self) -> None:
         while not self._over.is_set():
