@@ -18,6 +18,8 @@ COLLECTION := .venv/collections/ansible_collections/barberpro/platform
 
 # cluster, down, images, doctor: the embedded Kubernetes. PROFILE=simulated starts the one without nodes.
 include cluster/cluster.mk
+# Measurements and comparisons with other programs.
+include benchmarks/benchmarks.mk
 
 ##@ The two commands
 .PHONY: demo test
@@ -96,32 +98,6 @@ plans: setup ## Compare 500 generated plans with the runs that follow, on the si
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)
 
-##@ Measurements, written to benchmarks/results
-.PHONY: agreement bench-isolation bench-tenancy bench-delivery fleet-stop judges quota-race
-agreement: setup ## Ask cyclonus and network-config-analyzer about 1,000 generated worlds (a minute; the first time builds them)
-	@$(BENCH).agreement $(ARGS)
-
-bench-isolation: setup ## Isolation report of 10, 100 and 1,000 tenants, against network-config-analyzer; ARGS="--kubeconfig FILE" on a cluster too
-	@$(BENCH).isolation_report $(ARGS)
-
-fleet-stop: setup ## How soon a bad release is stopped in a fleet, and how rarely a good one: both curves, exact
-	@$(BENCH).fleet_stop $(ARGS)
-
-judges: setup ## What checkov, kube-score and kubernetes-validate say of a tenant's objects, of every tier in every market
-	@$(BENCH).manifests
-
-quota-race: setup ## 10,000 racing creates at a quota, on the simulated cluster
-	@$(MAKE) cluster PROFILE=simulated
-	@$(BENCH).quota_race $(ARGS)
-
-bench-tenancy: setup ## Converge 1,000 tenants on the simulated cluster, against kubectl and kubernetes.core; ARGS="--tenants 50" for a look
-	@$(MAKE) cluster PROFILE=simulated
-	@$(BENCH).tenancy $(ARGS)
-
-bench-delivery: setup ## Deliver and roll back a fleet, against kubectl, Helm 4, kapp and kubernetes.core; ARGS="--tenants 50" for a look
-	@$(MAKE) cluster PROFILE=simulated
-	@$(BENCH).delivery $(ARGS)
-
 ##@ Release
 .PHONY: build lock clean help
 build: setup ## Build the collection, install it elsewhere and resolve its playbooks by name
@@ -138,7 +114,6 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Recipes that more than one target needs.
-BENCH := PYTHONPATH=.venv/collections:. $(BIN)/python -m benchmarks
 LOCK := --quiet --universal --generate-hashes --python-version 3.11
 
 # $(call venv,FOLDER,LOCK): exactly the packages of LOCK, verified by their hashes; uv comes first, because it takes seconds.
