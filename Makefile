@@ -92,8 +92,7 @@ crash: setup ## Kill a run at every one of its writes, on the simulated cluster 
 	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py tests/integration/plugins/test_killed.py tests/integration/plugins/test_fleet.py
 
 plans: setup ## Compare 500 generated plans with the runs that follow, on the simulated cluster (make test tries some)
-	@$(MAKE) cluster PROFILE=simulated
-	@BARBERPRO_PLANS=500 $(STEP) "Generated plans" -- $(PYTEST) --verbose tests/integration/plugins/test_plan.py
+	@$(MAKE) cluster PROFILE=simulated && BARBERPRO_PLANS=500 $(STEP) "Generated plans" -- $(PYTEST) --verbose tests/integration/plugins/test_plan.py
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)

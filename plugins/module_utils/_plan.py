@@ -40,6 +40,7 @@ def build(params: Mapping[str, Any], made: str, kubernetes: str = "") -> dict[st
             "changes": list(database.get("changes") or []),
             "migrations": list(database.get("migrations") or []),
         },
+        "key": _key(params["key"]),
         "dns": _dns(dns),
         "certificate": dict(params["certificate"]),
         "route": _route(release, objects),
@@ -48,6 +49,7 @@ def build(params: Mapping[str, Any], made: str, kubernetes: str = "") -> dict[st
     }
     parts = [
         objects, document["recovery"], document["database"]["changes"], document["database"]["migrations"], settings["fields"],
+        document["key"].get("action") in ("created", "changed"),
         document["dns"].get("action") in ("created", "changed"), document["certificate"].get("due"), release.get("changed"),
     ]
     return {**document, "changed": any(bool(part) for part in parts)}
@@ -94,6 +96,14 @@ def _history(release: Mapping[str, Any], keep: int) -> tuple[str | None, list[st
     newest = after[: max(1, keep)]
     dropped = sorted(superseded | {other for other in after if other not in newest and other != number})
     return (None if number in kept else f"r{number}"), [f"r{other}" for other in dropped]
+
+
+def _key(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what would become of the tenant's key, nothing where tenants have none."""
+    if not key.get("key"):
+        return {}
+    exists = bool((key.get("before") or {}).get("exists"))
+    return {"name": key["key"], "action": ("changed" if exists else "created") if key.get("changed") else "unchanged"}
 
 
 def _dns(dns: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +157,8 @@ def _outside(plan: Mapping[str, Any]) -> list[str]:
         for item in database["migrations"]
     ]
     found = ["", f"Database (schema {database['schema']}):", *(lines or ["  nothing"])]
+    if plan["key"]:
+        found += ["", f"Key: {_SIGNS.get(plan['key']['action'], ' ')} {plan['key']['name']}: {plan['key']['action']}"]
     found += ["", "Name and certificate:"]
     if dns:
         said = f"{dns['host']} {dns['type']} {' '.join(dns['values'])}"

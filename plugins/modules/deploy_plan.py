@@ -49,6 +49,10 @@ options:
     description: Result of M(barberpro.platform.settings) in check mode.
     type: dict
     default: {}
+  key:
+    description: Result of M(barberpro.platform.tenant_key) in check mode, where tenants have keys.
+    type: dict
+    default: {}
   recovery:
     description: What would first be cleared up after a run that was killed, as a sentence.
     type: str
@@ -128,6 +132,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "dns": {"type": "dict", "default": {}},
             "certificate": {"type": "dict", "default": {}},
             "settings": {"type": "dict", "default": {}},
+            "key": {"type": "dict", "default": {}, "no_log": False},
             "recovery": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 10, "no_log": False},
         },

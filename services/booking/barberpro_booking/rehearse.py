@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from barberpro_booking import repository
+from barberpro_booking.customers import BookingKeys, Customers
 from barberpro_booking.migrations import MIGRATIONS
 from barberpro_booking.tables import BOOKINGS, METADATA
-from barberpro_service.rehearsal import Rehearsal, main
+from barberpro_service.rehearsal import OneConnection, Rehearsal, main
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 END = START + timedelta(minutes=30)
@@ -20,7 +21,23 @@ END = START + timedelta(minutes=30)
 SAMPLES: dict[str, dict[str, Any]] = {
     "bookings": {"status": "confirmed", "starts_at": START, "ends_at": END, "test_run": None, "cancelled_at": None},
     "idempotency_keys": {"booking_id": None},
+    "data_keys": {"purpose": "fields", "wrapped": "vault:v1:rehearsal"},
 }
+
+
+class Seals:
+    """Stands in for the tenant's keys: what is sealed does not matter here, only where it goes."""
+
+    async def current(self) -> None:
+        """There is a key."""
+
+    async def seal(self, *_value: str) -> bytes:
+        """A sealed value."""
+        return b"sealed"
+
+    async def open(self, *_value: object) -> str:
+        """An opened one."""
+        return "opened"
 
 
 async def queries(connection: AsyncConnection) -> None:
@@ -39,8 +56,24 @@ async def queries(connection: AsyncConnection) -> None:
     await repository.read_booking(connection, booking)
     await repository.read_booking(connection, booking, lock=True)
     await repository.cancel_booking(connection, booking)
+    await _customers(OneConnection(connection))
     await repository.purge_test_run(connection, "rehearsal")
     await repository.purge_stale(connection, END, END)
+
+
+async def _customers(engine: OneConnection) -> None:
+    """What the service does with customers' data and the wrapped keys, through the code that does it."""
+    from barberpro_service.encryption import StoredKey
+
+    keys = BookingKeys(cast(Any, engine))
+    await keys.add(StoredKey(uuid.UUID(int=3), "fields", "vault:v1:another", START))
+    await keys.all()
+    await keys.replace(uuid.UUID(int=3), "vault:v1:another", "vault:v2:another")
+    customers = Customers(cast(Any, engine), cast(Any, Seals()))
+    await customers.status()
+    await customers.seal_plain()
+    async for _line in customers.exported():
+        pass
 
 
 REHEARSAL = Rehearsal("booking", MIGRATIONS, METADATA, SAMPLES, queries)

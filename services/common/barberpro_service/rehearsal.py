@@ -13,7 +13,8 @@ import argparse
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -63,6 +64,24 @@ def _sample(column: Column[Any]) -> Any:
         uuid.UUID: uuid.UUID(int=1), date: date(2026, 1, 1), datetime: datetime(2026, 1, 1, tzinfo=UTC),
     }
     return samples[kind]
+
+
+class OneConnection:
+    """Stands in for an engine where code opens connections itself: all of it happens on one, and is taken back with it."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """The connection."""
+        yield self.connection
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """The connection, in a transaction inside of the one that is open."""
+        async with self.connection.begin_nested():
+            yield self.connection
 
 
 def _engine(settings: DatabaseSettings) -> AsyncEngine:
@@ -157,10 +176,11 @@ async def _ask(rehearsal: Rehearsal, connection: AsyncConnection, role: str) -> 
 
 
 def _query_of(error: BaseException) -> str:
-    """The function of the service's repository in which an error came up."""
+    """The function of the service in which an error came up."""
     found, trace = "unknown", error.__traceback__
     while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).endswith(".repository"):
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.startswith("barberpro_") and not module.startswith("barberpro_service") and not module.endswith("rehearse"):
             found = trace.tb_frame.f_code.co_name
         trace = trace.tb_next
     return found
