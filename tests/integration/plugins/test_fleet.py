@@ -28,7 +28,7 @@ def results(told: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 def three(shops: Callable[[], Shop]) -> list[Shop]:
-    return [shops() for _ in range(3)]
+    return [shops() for _number in range(3)]
 
 
 def test_a_fleet_is_deployed_and_a_second_call_writes_nothing(three: list[Shop]) -> None:

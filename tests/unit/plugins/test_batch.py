@@ -132,7 +132,7 @@ def test_no_more_requests_are_under_way_than_allowed_whoever_sends_them(api: Fak
         return (200, {}, {})
 
     api.answers = [answer]
-    threads = [threading.Thread(target=client.request, args=("GET", "/")) for _ in range(8)]
+    threads = [threading.Thread(target=client.request, args=("GET", "/")) for _number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
