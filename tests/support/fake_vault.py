@@ -68,7 +68,7 @@ class FakeVault:
         return Reply(404, {"errors": []}) if found is None else Reply(200, {"data": found})
 
     def write(self, method: str, path: str, body: dict[str, Any]) -> Reply:
-        mount, _, rest = path.partition("/keys/")
+        mount, _found, rest = path.partition("/keys/")
         key = self.keys.get(f"{mount}/keys/{rest.split('/')[0]}")
         if method == "DELETE":
             if key is not None and not key.get("deletion_allowed"):
