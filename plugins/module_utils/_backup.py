@@ -42,35 +42,44 @@ else
   found=false
 fi
 """
+_ABSENT = """
+if [ -d "/backups/$TENANT" ]; then rm -rf "/backups/$TENANT"; changed=true; fi
+"""
 _HEAD = "set -eu; umask 077; changed=false; found=true\n"
 _TAIL = r"""
 names=$(ls -1 "/backups/$TENANT" 2>/dev/null | sed -n 's/^\(.*\)\.dump$/"\1"/p' | tr '\n' ',' | sed 's/,$//')
 printf '{"backup": {"changed": %s, "found": %s, "names": [%s]}}\n' "$changed" "$found" "$names"
 """
-_SCRIPTS = {"present": _PRESENT, "restored": _RESTORED, "listed": ""}
+_SCRIPTS = {"present": _PRESENT, "restored": _RESTORED, "listed": "", "absent": _ABSENT}
 STATES = tuple(_SCRIPTS)
 
 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Take, restore or list backups and return the module's result. Raises PlatformError."""
+    """Take, restore, list or remove backups and return the module's result. Raises PlatformError."""
     tenant, state, name = str(options["name"]), str(options["state"]), str(options.get("backup") or "")
-    if state != "listed" and not NAME.fullmatch(name):
+    if state in ("present", "restored") and not NAME.fullmatch(name):
         raise PlatformError(f"backup {name!r} is no name of a backup; use letters, digits, dots, hyphens and underscores")
     if state == "restored" and options.get("confirm") != tenant:
         raise PlatformError(
             f"tenant {tenant}: restoring replaces everything in its tables by what backup {name} holds; "
             f"repeat the name of the tenant in confirm (given: {options.get('confirm') or ''!r})"
         )
+    if state == "absent" and options.get("confirm") != tenant:
+        raise PlatformError(f"tenant {tenant}: its backups are removed for good; repeat its name in confirm (given: {options.get('confirm') or ''!r})")
     if check_mode and state != "listed":
         return {"changed": True, "backup": name, "backups": []}
     resources = Resources(client)
     transaction = Transaction(resources, tenant, options.get("run"))
-    objects = [_secret(options), _pod(options, _HEAD + _SCRIPTS[state] + _TAIL)]
-    what = {"present": f"backup {name} of tenant {tenant} could not be taken", "restored": f"backup {name} of tenant {tenant} could not be restored"}
+    objects = [*([_secret(options)] if options.get("database") else []), _pod(options, _HEAD + _SCRIPTS[state] + _TAIL)]
+    sentence = {
+        "present": f"backup {name} of tenant {tenant} could not be taken",
+        "restored": f"backup {name} of tenant {tenant} could not be restored",
+        "listed": f"the backups of tenant {tenant} could not be listed",
+        "absent": f"the backups of tenant {tenant} could not be removed",
+    }[state]
     with transaction.step("backup" if state == "present" else "restore", undo=lambda: {"backup": name}):
         if state != "listed":
             transaction.touch()
-        sentence = what.get(state, f"the backups of tenant {tenant} could not be listed")
         said = run_pod(resources, objects, (LABEL, tenant), "backup", sentence, float(options["wait_timeout"]))[-1]
     names = sorted(said["names"])
     if not said["found"]:
@@ -91,14 +100,15 @@ def _secret(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pod(options: Mapping[str, Any], script: str) -> dict[str, Any]:
     metadata, image = _metadata(options), str(options["image"])
-    given = {"TENANT": options["name"], "NAME": options.get("backup") or "", "SCHEMA": options["database"]["schema"], "KEEP": options["keep"]}
+    database = options.get("database") or {}
+    given = {"TENANT": options["name"], "NAME": options.get("backup") or "", "SCHEMA": database.get("schema", ""), "KEEP": options["keep"]}
     container = {
         "name": "backup",
         "image": image,
         "imagePullPolicy": "IfNotPresent" if "@sha256:" in image else "Always",
         "command": ["/bin/sh", "-c", script],
         "env": [{"name": key, "value": str(value)} for key, value in given.items()],
-        "envFrom": [{"secretRef": {"name": metadata["name"]}}],
+        "envFrom": [{"secretRef": {"name": metadata["name"]}}] if database else [],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [{"name": CLAIM, "mountPath": "/backups"}, {"name": "tmp", "mountPath": "/tmp"}],

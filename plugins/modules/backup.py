@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: backup
 version_added: 0.1.0
-short_description: Take, restore or list backups of a tenant's schema
+short_description: Take, restore, list or remove backups of a tenant's schema
 description:
   - Runs C(pg_dump) or C(pg_restore) of the PostgreSQL image in a pod, as the role that owns the schema. The files are on the volume claim
     C(backups) of O(namespace), in a folder of the tenant.
@@ -24,14 +24,15 @@ options:
       - V(restored) replaces the tables, sequences and types in the schema by those of the backup, in one transaction. What the backup does not
         have stays.
       - V(listed) only lists the backups.
+      - V(absent) removes all backups of the tenant.
     type: str
-    choices: [present, restored, listed]
+    choices: [present, restored, listed, absent]
     default: present
   backup:
-    description: Name of the backup. Needed unless O(state=listed).
+    description: Name of the backup. Needed for O(state=present) and O(state=restored).
     type: str
   confirm:
-    description: For O(state=restored), the name of the tenant again.
+    description: For O(state=restored) and O(state=absent), the name of the tenant again.
     type: str
   image:
     description: Image with C(pg_dump) and C(pg_restore), not older than the server.
@@ -42,9 +43,8 @@ options:
     type: int
     default: 999
   database:
-    description: The tenant's schema, as the role that owns it reaches it from a pod.
+    description: The tenant's schema, as the role that owns it reaches it from a pod. Needed for O(state=present) and O(state=restored).
     type: dict
-    required: true
     suboptions:
       host:
         description: Host of the server.
@@ -157,12 +157,13 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "confirm": {"type": "str"},
             "image": {"type": "str", "required": True},
             "uid": {"type": "int", "default": 999},
-            "database": {"type": "dict", "required": True, "options": DATABASE},
+            "database": {"type": "dict", "options": DATABASE},
             "namespace": {"type": "str", "default": "barberpro-data"},
             "keep": {"type": "int", "default": 10},
             "wait_timeout": {"type": "float", "default": 600.0},
             "run": {"type": "dict"},
         },
+        required_if=[("state", "present", ("database",)), ("state", "restored", ("database",))],
         supports_check_mode=True,
     )
     _module.run(module, _backup.converge)

@@ -54,7 +54,7 @@ def cluster(api: StandIn) -> Cluster:
 
 def call(cluster: Cluster, *, check: bool = False, **more: Any) -> dict[str, Any]:
     asked = {"name": "x", "backup": "one", "image": "postgres@sha256:1", "database": DATABASE, "kubeconfig": cluster.api.kubeconfig, **more}
-    return modules.call(backup, asked, check=check)
+    return modules.call(backup, {key: value for key, value in asked.items() if value is not None}, check=check)
 
 
 def test_a_backup_is_taken_by_a_pod_of_which_nothing_is_left(cluster: Cluster) -> None:
@@ -81,11 +81,23 @@ def test_check_mode_makes_nothing(cluster: Cluster) -> None:
             {"state": "restored", "confirm": "y"},
             "tenant x: restoring replaces everything in its tables by what backup one holds; repeat the name of the tenant in confirm (given: 'y')",
         ),
+        (
+            {"state": "absent", "confirm": "y"},
+            "tenant x: its backups are removed for good; repeat its name in confirm (given: 'y')",
+        ),
     ],
 )
 def test_what_is_refused_before_there_is_a_pod(cluster: Cluster, more: dict[str, Any], sentence: str) -> None:
     assert call(cluster, **more)["msg"] == sentence
     assert cluster.made == {}
+
+
+def test_backups_are_removed_without_the_database(cluster: Cluster) -> None:
+    cluster.said = json.dumps({"backup": {"changed": True, "found": True, "names": []}})
+    found = call(cluster, state="absent", backup=None, database=None, confirm="x")
+    assert (found["changed"], found["backups"]) == (True, [])
+    assert list(cluster.made) == ["Pod"]
+    assert call(cluster, database=None)["msg"] == "state is present but all of the following are missing: database"
 
 
 def test_a_backup_that_is_not_there_is_named_with_those_that_are(cluster: Cluster) -> None:
@@ -124,4 +136,8 @@ def test_the_newest_are_kept_and_one_that_is_there_is_not_taken_again(tmp_path: 
     other.mkdir()
     (other / "kept.dump").touch()
     assert run("three") == {"changed": True, "found": True, "names": ["three", "two"]}
+    assert (other / "kept.dump").exists()
+    script = (_HEAD + _SCRIPTS["absent"] + _TAIL).replace("/backups/", f"{tmp_path}/backups/")
+    assert run("") == {"changed": True, "found": True, "names": []}
+    assert run("") == {"changed": False, "found": True, "names": []}
     assert (other / "kept.dump").exists()
