@@ -15,17 +15,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    """With several workers (``-n``), keep together what shares a cluster or a server, and begin with what takes longest.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With several workers (``-n``), keep together what shares a cluster or a server: one cluster serves one test at a time.
 
-    One cluster serves one test at a time. Molecule has a tenant of its own, so it runs beside the end-to-end tests.
+    Molecule has tenants of its own, so it runs beside the end-to-end tests.
     """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
+    item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Several workers begin with what takes longest."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
 
 
 _FIRST = ("e2e", "simulated", "molecule")
