@@ -78,4 +78,3 @@ def live(clients: Clients, params: Mapping[str, Any], seconds: float) -> tuple[d
     except CheckFailed as error:
         return {}, f"what customers met is not known: {error.reason}"
     return {key: (requests, errors) for key, (requests, errors) in found.items()}, ""
-

@@ -123,7 +123,7 @@ verdict:
     total: {description: Number of tenants of the fleet., type: int}
     failure_budget: {description: How many of them may go wrong., type: int}
     wrong: {description: Why a tenant went wrong by its name., type: dict}
-    reason: {description: Why the fleet stops, empty when it does not., type: str}
+    reason: {description: "Why the fleet stops, empty when it does not.", type: str}
     stop: {description: Whether it stops., type: bool}
 files:
   description: Paths of the report.

@@ -110,7 +110,7 @@ def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves
     assert sql.rows(lost) == [(0,)]
 
     backup = run.words().partition("the schema as it was before is backup ")[2].split()[0]
-    kept = [f"{sql.rows(lost)} {sql.schema_of(migrated)}", cluster.resource_versions(f"tenant-{migrated}")]
+    kept = [f"{sql.rows(lost)} {sql.schema_of(migrated)}", written(migrated)]
     refused = play("restore_backup.yml", "--limit", migrated, extra={"backup": backup})
     assert refused.code != 0
     assert f"Repeat the name of the tenant: -e confirm={migrated}. Nothing was changed." in refused.words()
@@ -118,7 +118,7 @@ def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves
     assert unknown.code != 0
     assert f"tenant {migrated} has no backup no-such; choose one of these: " in unknown.words()
     assert backup in unknown.words()
-    assert [f"{sql.rows(lost)} {sql.schema_of(migrated)}", cluster.resource_versions(f"tenant-{migrated}")] == kept
+    assert [f"{sql.rows(lost)} {sql.schema_of(migrated)}", written(migrated)] == kept
     restored = play("restore_backup.yml", "--limit", migrated, extra={"backup": backup, "confirm": migrated})
     assert restored.code == 0, restored.output
     assert sql.rows(lost) == [(1,)]
@@ -127,6 +127,12 @@ def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves
     # The services go on with it, as the roles that they always had.
     again = deploy(migrated)
     assert (again.code, again.report["result"]) == (0, "unchanged"), again.output
+
+
+def written(tenant: str) -> dict[str, str]:
+    """The resourceVersion of what a playbook writes: pods that still drain, and the quota that counts them, go on changing by themselves."""
+    found = cluster.resource_versions(f"tenant-{tenant}")
+    return {name: version for name, version in found.items() if not name.startswith(("Pod/", "ResourceQuota/"))}
 
 
 def columns(schema: str) -> list[tuple[Any, ...]]:

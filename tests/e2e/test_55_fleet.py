@@ -29,8 +29,10 @@ def inventory(tmp_path: Path) -> Path:
     return path
 
 
-def fleet(inventory: Path, **extra: Any) -> Run:
-    return play("deploy_vertical.yml", "-i", str(inventory), "--limit", "fleet_under_test", extra=extra)
+def fleet(inventory: Path, *arguments: str, limit: str = "fleet_under_test", **extra: Any) -> Run:
+    """Deploy them; the embedded inventory looks for the cluster's facts beside the file in which a host stands last."""
+    facts = {"barberpro_cluster_facts": str(cluster.FACTS_FILE)}
+    return play("deploy_vertical.yml", "-i", str(inventory), "--limit", limit, *arguments, extra={**facts, **extra})
 
 
 def test_a_bad_release_goes_no_further_than_its_second_wave(palermo: str, inventory: Path) -> None:
@@ -61,7 +63,7 @@ def test_wrong_variables_of_one_tenant_are_refused_before_any_is_touched(palermo
 
 def test_a_dry_run_of_a_fleet_writes_nothing(palermo: str, inventory: Path) -> None:
     log = AuditLog()
-    run = play("deploy_vertical.yml", "-i", str(inventory), "--limit", "fleet_under_test:&barbershop-fleet-1:barbershop-fleet-2", "--check")
+    run = fleet(inventory, "--check", limit=",".join(SHOPS[:2]))
     assert run.code == 0, run.output
     assert log.writes_of_the_deployer() == []
     assert "2 of 2 tenants done, 0 went wrong" in " ".join(run.output[-4000:].split())

@@ -96,7 +96,7 @@ def test_killing_the_agent_opens_and_closes_nothing(palermo: str, recoleta: str)
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"
-            for _ in range(KILLS):
+            for _kill in range(KILLS):
                 before = agents()
                 assert len(before) == 1
                 for pid in before:

@@ -108,13 +108,13 @@ async def test_the_key_is_rotated_under_load_and_no_request_fails(sealed, tenant
         answers.extend([await sealed.book(f"2027-03-{day:02}T{hour}:00-03:00", customer=CANARY) for hour in HOURS])
 
     async def operator() -> dict:
-        for _ in range(4):
+        for _round in range(4):
             transit.latest += 1
             status = (await sealed.management.put("/admin/encryption", headers=ADMIN)).json()
             transit.oldest = transit.latest
         return status
 
-    *_, status = await asyncio.gather(*(customers(day) for day in (1, 2, 3, 4, 5, 8)), operator())
+    *_customers, status = await asyncio.gather(*(customers(day) for day in (1, 2, 3, 4, 5, 8)), operator())
     assert [answer.status_code for answer in answers] == [201] * 48
     assert status["versions"] == [5]
     rows = await exported(sealed)

@@ -112,8 +112,8 @@ async def test_another_tenant_cannot_open_even_with_the_keys_at_hand():
 
 
 async def test_pods_that_begin_at_once_have_one_index():
-    _, store, transit = ring()
-    pods = [DataKeys("palermo", store, transit) for _ in range(5)]
+    _keys, store, transit = ring()
+    pods = [DataKeys("palermo", store, transit) for _pod in range(5)]
     assert len(set(await asyncio.gather(*(pod.index("phone", "1") for pod in pods)))) == 1
     assert [key.purpose for key in store.keys] == ["index"]
 
@@ -142,7 +142,7 @@ async def test_without_the_rotation_a_retired_version_opens_nothing():
 
 
 async def test_customers_go_on_booking_while_vault_is_away(monkeypatch):
-    keys, _, transit = ring()
+    keys, _store, transit = ring()
     await keys.seal("1", "name", "Ana")
     transit.away = True
     now = time.monotonic()
@@ -156,7 +156,7 @@ async def test_customers_go_on_booking_while_vault_is_away(monkeypatch):
 
 
 async def test_a_pod_that_starts_while_vault_is_away_is_not_ready():
-    keys, _, transit = ring()
+    keys, _store, transit = ring()
     transit.away = True
     with pytest.raises(KeysUnavailable, match="does not answer"):
         await keys.check()
