@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 TENANT ?= barbershop-palermo
 PYTHON ?= python3
-# Of `make test`: more than cores, because tests on clusters mostly wait. At most four groups share something (tests/conftest.py).
-WORKERS ?= 3
+# Of `make test`, on two cores: more of them take as long, and browsers and pods wait for the processor.
+WORKERS ?= 2
 STEP := $(PYTHON) demo/step.py
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded

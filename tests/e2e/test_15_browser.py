@@ -58,7 +58,7 @@ def phone(palermo: str, tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 
 def test_customer_books_and_cancels_on_a_phone(phone: webdriver.Chrome) -> None:
-    wait = WebDriverWait(phone, 20)
+    wait = WebDriverWait(phone, 60)
     phone.get(f"https://{cluster.host_of(PALERMO)}/")
     assert phone.find_element(By.TAG_NAME, "h1").text == "Barbería Palermo"
     assert phone.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"), "the page is wider than the phone"

@@ -48,7 +48,7 @@ class Phone:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
-    def wait(self, condition, seconds: float = 20):
+    def wait(self, condition, seconds: float = 60):
         return WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda _: condition())
 
     def one(self, selector: str):

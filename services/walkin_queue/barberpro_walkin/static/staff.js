@@ -5,6 +5,8 @@ const STORE = "barberpro.clave";
 let token = sessionStorage.getItem(STORE);
 let timer = null;
 let drawn = "";
+let asked = 0;
+let answered = 0;
 const headers = () => ({ Authorization: "Bearer " + token });
 const ACTIONS = { waiting: [["call", "Llamar"], ["serve", "Sentar"]], called: [["serve", "Sentar"], ["leave", "No vino"]], serving: [["finish", "Terminar"]] };
 
@@ -30,7 +32,11 @@ function buttons(ticket) {
 }
 
 async function refresh() {
+  const turn = ++asked;
   const { status, body } = await call("GET", "/queue", headers());
+  // On a slow line an older answer may come after a newer one, with a list that is no more.
+  if (turn < answered) return;
+  answered = turn;
   if (status === 401 || status === 503) {
     sessionStorage.removeItem(STORE);
     clearInterval(timer);
