@@ -6,6 +6,8 @@ from .layout import Layout
 from .shell import write_if_changed
 
 VAULT = "vault"
+SIMULATED = "simulated"
+"""Never asked for: the profile without nodes names its tools itself."""
 
 
 def asked(layout: Layout) -> frozenset[str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +17,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
     listed,
     plural,
 )
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import connect
 
-CONNECT_TIMEOUT = 10  # seconds
 NEXT_STEP = "run the infrastructure stage again; it sets the roles' rights"
 NEEDED = ("host", "port", "dbname", "schema", "user", "password")
 
@@ -76,34 +75,6 @@ def examine(values: Mapping[str, str], foreign: Sequence[str], ca_file: str | No
             return _examine(cursor, driver, values, foreign)
     except driver.Error as error:
         raise CheckFailed(f"{where}: role {values['user']}: {str(error).strip().splitlines()[0]}", NEXT_STEP) from error
-
-
-def connect(values: Mapping[str, str], ca_file: str | None = None) -> tuple[Any, Any]:
-    """Return the driver and a connection that commits by itself, as the role that ``values`` name. Raises CheckFailed."""
-    try:
-        driver = importlib.import_module("psycopg")
-    except ImportError as error:
-        raise CheckFailed(f"the Python package psycopg is needed ({error})", "install it for the interpreter that runs this", final=True) from error
-    where = f"database {values['dbname']} at {values['host']}:{values['port']}"
-    try:
-        connection = driver.connect(
-            host=values["host"],
-            port=int(values["port"]),
-            dbname=values["dbname"],
-            user=values["user"],
-            password=values["password"],
-            sslmode=values.get("sslmode") or "prefer",
-            sslrootcert=ca_file or None,
-            connect_timeout=CONNECT_TIMEOUT,
-            application_name="barberpro.platform gate",
-            autocommit=True,
-        )
-    except driver.OperationalError as error:
-        # Lines that begin with a tab are libpq's hints.
-        reason = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")][-1].rsplit("failed: ", 1)[-1]
-        hint = "check that PostgreSQL runs and that the runner may reach it"
-        raise CheckFailed(f"{where} cannot be reached as role {values['user']}: {reason}", hint) from error
-    return driver, connection
 
 
 def _examine(cursor: Any, driver: Any, values: Mapping[str, str], foreign: Sequence[str]) -> str:

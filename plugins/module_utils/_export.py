@@ -16,9 +16,9 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._access import admin_sender
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
-from ansible_collections.barberpro.platform.plugins.module_utils._checks_sql import connect
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import connect
 
 SEALED = "bookings"
 """The table whose rows only the service can read: it holds the key."""

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
-from ansible_collections.barberpro.platform.plugins.module_utils._checks_sql import connect
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import connect
 
 ROLES = """
 SELECT rolname, array_remove(ARRAY[

@@ -17,6 +17,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FACTS_FILE = ROOT / ".embedded" / "cluster.json"
 TEST_LABEL = "barberpro.platform/cluster"
+# Tenants of the scenarios in molecule/, which run beside the tests: what becomes of them says nothing about a test's own tenants.
+BESIDE = ("molecule-default", "molecule-rollback")
 
 
 class NotForTests(Exception):

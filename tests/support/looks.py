@@ -38,7 +38,8 @@ def objects(tenant: str) -> dict[str, str]:
 
 def versions(tenant: str) -> dict[str, str]:
     """Return the resourceVersion of everything that a deploy writes, in the tenant's namespace and in the system's."""
-    items = cluster.objects(KINDS, "-n", f"tenant-{tenant}") + cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system")
+    system = cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant notin ({','.join(cluster.BESIDE)})")
+    items = cluster.objects(KINDS, "-n", f"tenant-{tenant}") + system
     return {f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
 
 

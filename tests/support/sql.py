@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from typing import Any
 
 import psycopg
@@ -35,8 +37,33 @@ def schema_of(tenant: str) -> str:
     return base64.b64decode(secret["data"]["schema"]).decode()
 
 
+def _names_beside() -> set[str]:
+    """Return the schemas, scratch schemas too, of the tenants that other tests make and remove while a test runs."""
+    facts = cluster.objects("secret", "barberpro-platform", "-n", "barberpro-system")[0]["data"]["facts"]
+    salt = json.loads(base64.b64decode(facts))["salt"]
+    kinds = (("t", ""), ("x", "rehearsal"))
+    return {f"{prefix}_{hashlib.sha256(f'{salt}{word}{tenant}'.encode()).hexdigest()[:20]}" for tenant in cluster.BESIDE for prefix, word in kinds}
+
+
+def _without(names: set[str], row: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return a row without the grants of schemas' roles, None when the row itself is about one of the schemas."""
+    kept: list[Any] = []
+    for cell in row:
+        text = str(cell)
+        if text.startswith("{"):  # an access control list
+            kept.append(sorted(item for item in text.strip("{}").split(",") if not any(name in item for name in names)))
+        elif any(text.startswith(name) for name in names):
+            return None
+        else:
+            kept.append(cell)
+    return tuple(kept)
+
+
 def snapshot() -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that a deploy could change in the database but rows: roles, schemas, their tables, columns, indexes, privileges and heads."""
+    """Return all that a deploy could change in the database but rows: roles, schemas, their tables, columns, indexes, privileges and heads.
+
+    Without the tenants of tests that run beside this one.
+    """
     own = "nspname ~ '^[tx]_[0-9a-f]{20}$'"
     found = {
         "roles": rows("SELECT rolname, rolcanlogin, rolconnlimit, rolpassword FROM pg_authid ORDER BY 1"),
@@ -53,4 +80,5 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
     heads = []
     for schema, table in rows("SELECT schemaname, tablename FROM pg_tables WHERE tablename LIKE 'alembic_version_%' ORDER BY 1, 2"):
         heads += [(schema, table, head) for (head,) in rows(f'SELECT version_num FROM "{schema}"."{table}"')]
-    return {**found, "heads": heads}
+    beside = _names_beside()
+    return {key: [kept for row in part if (kept := _without(beside, row)) is not None] for key, part in {**found, "heads": heads}.items()}
