@@ -42,7 +42,7 @@ POLICIES = "compare the tenant's network policies with what is declared: kubectl
     open=Param("HOST:PORT that must accept a connection.", type="list", elements="str", default=[]),
     closed=Param("HOST:PORT that must not.", type="list", elements="str", default=[]),
     service_account=Param("Service account of the probe pod.", default="default"),
-    timeout=Param("Seconds to wait for one connection.", type="int", default=3),
+    timeout=Param("Seconds to wait for one connection; a lost packet is sent again after one.", type="int", default=2),
     pull_secrets=Param("Secrets to pull the image with.", type="list", elements="str", default=[]),
 )
 def reach(params: Mapping[str, Any], clients: Clients) -> str:
@@ -73,7 +73,7 @@ def probe_pod(params: Mapping[str, Any]) -> dict[str, Any]:
         "name": "probe",
         "image": params["image"],
         "command": command,
-        "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "300m", "memory": "64Mi"}},
         # A file that nobody makes: the pod stays not ready while it runs.
         "readinessProbe": {"exec": {"command": ["python", "-c", "raise SystemExit(1)"]}, "initialDelaySeconds": 60, "periodSeconds": 60},
         "securityContext": {

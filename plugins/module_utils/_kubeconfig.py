@@ -75,7 +75,8 @@ def load(path: str | None, context: str | None = None) -> Connection:
 def _read(file: Path) -> dict[str, Any]:
     yaml = importlib.import_module("yaml")
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # The C loader takes a tenth of the time, which every task pays.
+        document = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError:
         raise KubeconfigError(f"kubeconfig {file} does not exist; {NEXT_STEP}") from None
     except (OSError, UnicodeDecodeError) as error:

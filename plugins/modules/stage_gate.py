@@ -44,6 +44,15 @@ options:
     description: How long the stage may take in all, the checks included, in seconds.
     type: float
     required: true
+  stages:
+    description: The stages that were closed before, as RV(stages) of the gate before returned them.
+    type: list
+    elements: dict
+    default: []
+  skip_reason:
+    description: When not empty, all checks are reported as skipped for this reason, and none is run.
+    type: str
+    default: ''
   deadline:
     description: How long one try of a check may take, in seconds, where the check itself does not say.
     type: float
@@ -224,6 +233,15 @@ stage:
           description: How long the check took, in seconds.
           type: float
           returned: always
+stages:
+  description: O(stages) with this one at the end.
+  returned: always
+  type: list
+  elements: dict
+ended:
+  description: When the stage ended, which is when the next one begins, in seconds since the epoch.
+  returned: always
+  type: float
 error:
   description: Which checks failed and why, in one sentence, without the next step.
   returned: on failure
@@ -254,6 +272,8 @@ def argument_spec() -> dict[str, Any]:
         stage={"type": "str", "required": True},
         started={"type": "float"},
         budget_seconds={"type": "float", "required": True},
+        stages={"type": "list", "elements": "dict", "default": []},
+        skip_reason={"type": "str", "default": ""},
         deadline={"type": "float", "default": 30.0},
         concurrency={"type": "int", "default": 8},
         checks={"type": "list", "elements": "dict", "required": True},
@@ -268,8 +288,9 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
     if ahead > 60:
         hint = "give seconds since the epoch, now().timestamp() (now(utc=true) is read as local time)"
         module.fail_json(msg=f"stage {params['stage']}: started is {ahead:.0f} s in the future; {hint}")
+    declared = [{**item, "skip_reason": params["skip_reason"]} if params["skip_reason"] else item for item in params["checks"]]
     try:
-        planned = plan_checks(params["checks"], CHECKS, params["deadline"], check_mode=module.check_mode)
+        planned = plan_checks(declared, CHECKS, params["deadline"], check_mode=module.check_mode)
     except BadCheck as error:
         module.fail_json(msg=f"stage {params['stage']}: {error}")
     clients = Clients(
@@ -285,9 +306,11 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
         clients=clients,
         concurrency=params["concurrency"],
     )
+    stage = gate.document()
+    result = {"stage": stage, "stages": [*params["stages"], stage], "ended": time.time()}
     if gate.result == "failed":
-        module.fail_json(msg=gate.sentence(), stage=gate.document(), error=gate.error(), next_step=gate.next_step())
-    module.exit_json(changed=False, stage=gate.document())
+        module.fail_json(msg=gate.sentence(), error=gate.error(), next_step=gate.next_step(), **result)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_killed_half_way_another_deploy_undoes_that_first(palermo: str, tmp_path
     changed = {"quota_overrides": {"pods": "23"}}
     with Customers(palermo) as customers:
         with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra=changed) as killed:
-            killed.wait_for("Work of monitoring")
+            killed.wait_for("Have the tenant watched")
             left = revision_served(palermo)
             killed.kill()
         run = deploy(palermo)

@@ -18,6 +18,7 @@ Check = Callable[..., str]
 CRD = "/apis/apiextensions.k8s.io/v1"
 GATEWAY = "/apis/gateway.networking.k8s.io/v1"
 SAR = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+RULES = "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 WHO = "POST /apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -67,6 +68,7 @@ def test_access(api: StandIn, check: Check) -> None:
         return {"status": {"allowed": attributes["verb"] != "delete"}}
 
     api.answers[SAR] = review
+    api.answers[RULES] = {"status": {"incomplete": True}}
     api.answers[WHO] = {"status": {"userInfo": {"username": "barberpro-deployer"}}}
     rules = [
         {"group": "apps", "resource": "deployments", "verbs": ["get", "patch"], "namespace": "tenant-x"},
@@ -80,6 +82,15 @@ def test_access(api: StandIn, check: Check) -> None:
         "use the deployer's kubeconfig, or run deploy_platform.yml, which installs its ClusterRole"
     )
     assert check("access", rules=[{"resource": "pods"}]).startswith("failed: access: rules name no verb")
+    # What the rules of the namespace grant is not asked again; what they do not, or only for other names, is.
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    for granted, enough in (({}, True), ({"resourceNames": ["other"]}, False), ({"verbs": ["get"]}, False), ({"apiGroups": [""]}, False)):
+        api.answers[RULES] = {"status": {"resourceRules": [{**everything, **granted}]}}
+        found = check("access", rules=rules)
+        assert found.startswith("passed" if enough else "failed: user barberpro-deployer may not delete deployments.apps in tenant-x"), granted
+    api.answers[RULES] = Reply(403, {"message": "no rules for you"})
+    assert "no rules for you" in check("access", rules=rules)
+    api.answers[RULES] = {"status": {}}
     api.answers[SAR] = Reply(403, {"message": "no reviews for you"})
     assert "no reviews for you" in check("access", rules=rules)
 

@@ -75,7 +75,8 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         },
         "tasks": [{
             "ansible.builtin.copy": {"content": "reason: {{ __dns_tls_due }}", "dest": str(folder) + "/{{ item.key }}"},
-            "vars": {"__dns_tls_present": "{{ item.value | first | default({}) }}"}, "loop": "{{ cases | dict2items }}", "loop_control": {"label": "{{ item.key }}"},
+            "vars": {"__dns_tls_present": "{{ item.value | first | default({}) }}"},
+            "loop": "{{ cases | dict2items }}", "loop_control": {"label": "{{ item.key }}"},
         }],
     }]
     (folder / "play.json").write_text(json.dumps(play))
