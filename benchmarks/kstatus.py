@@ -166,7 +166,7 @@ def compare(objects: list[Obj], answers: list[Obj], now: float) -> tuple[Counter
     other = []
     for obj, answer in zip(objects, answers, strict=True):
         own = assess(obj, Related(pods=(), now=now))
-        theirs = WORDS.get(answer["status"], answer["status"])
+        theirs = WORDS.get(str(answer["status"]), str(answer["status"]))
         if own.outcome == theirs:
             continue
         name = next((name for name, (is_case, _why) in ON_PURPOSE.items() if is_case(obj, own.outcome, theirs)), "")

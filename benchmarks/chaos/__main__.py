@@ -57,8 +57,9 @@ class Chaos:
 
     def run(self) -> dict[str, Any]:
         """Deploy all, and return the result."""
-        for name in self.tenants:
-            remove(name)
+        if not self.options.keep:
+            for name in self.tenants:
+                remove(name)
         deploys = plan(self.options.seed, self.options.deploys, list(self.tenants))
         with ThreadPoolExecutor(len(self.tenants)) as pool:
             list(pool.map(Tenant.create, self.tenants.values()))
@@ -149,7 +150,7 @@ def main() -> int:
     parser.add_argument("--side-by-side", type=int, default=2, choices=(1, 2), help="tenants")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two bookings of a customer")
     parser.add_argument("--expected", type=float, default=30.0, help="seconds that a deploy takes, until some have shown it")
-    parser.add_argument("--keep", action="store_true", help="leave the tenants, to look at them")
+    parser.add_argument("--keep", action="store_true", help="take tenants that are there already, and leave them")
     options = parser.parse_args()
     cluster.facts()
     say(f"seed {options.seed}: {options.deploys} deploys")

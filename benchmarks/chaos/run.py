@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.chaos import faults, look
 from benchmarks.chaos.outcome import Attempt, Outcome
 from benchmarks.chaos.plan import Deploy, variables
+from benchmarks.chaos.state import shape
 from tests.support import cluster, outages
 from tests.support.playbooks import command_of, environment_of
 
@@ -33,7 +34,7 @@ class Tenant:
         if attempt.code:
             raise RuntimeError(f"the first deploy of {self.name} failed: {attempt.said}; see {self.work}")
         seen = look.look(self.name, self.kinds)
-        self.shape = look.shape(seen.objects)
+        self.shape = shape(seen.objects)
 
     def deploy(self, deploy: Deploy, expected: float) -> Outcome:
         """Deploy under a fault, again without it where that failed, and look at what is left. ``expected`` is what a deploy takes, in seconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 _REVISION = re.compile(r"-r(\d+)(?=-|$)")
@@ -24,7 +24,6 @@ class Look:
     strays: tuple[str, ...] = ()
     served_by: str = ""
     tagline: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shape(names: Iterable[str]) -> frozenset[str]:

@@ -59,8 +59,10 @@ class Writer(threading.Thread):
 
     def _book(self, start: str, staff: str) -> None:
         body = {"service": "corte", "staff": staff, "start": start, "customer": {"name": "Cliente sin pausa", "phone": "+541155550000"}}
-        key = {"Idempotency_Key": uuid.uuid4().hex}
-        answer = cluster.ask(self.tenant, "/api/v1/bookings", method="POST", body=body, timeout=TIMEOUT, **key)
+        key = uuid.uuid4().hex
+        answer = cluster.ask(self.tenant, "/api/v1/bookings", method="POST", body=body, timeout=TIMEOUT, Idempotency_Key=key)
+        if answer.status == 409:  # of an earlier run on this tenant
+            return
         if answer.status != 201:
             raise ValueError(f"HTTP {answer.status} {answer.body[:120]}")
         document = answer.json()
