@@ -22,6 +22,12 @@ options:
     description: Seconds that one answer of the API server may take before the request counts as failed.
     type: float
     default: 30.0
+  outage_timeout:
+    description:
+      - Seconds that an API server which does not answer, or has just started and does not know anybody yet, is waited for.
+      - A server that restarts in the middle of a run is ridden out by it; a wrong address is reported only after it.
+    type: float
+    default: 60.0
 requirements:
   - python >= 3.11
   - kubernetes >= 33

@@ -34,6 +34,10 @@ options:
   context:
     description: A context of the kubeconfig other than its current one.
     type: str
+  outage_timeout:
+    description: Seconds that an API server which does not answer is waited for.
+    type: float
+    default: 60.0
 """
 
 EXAMPLES = r"""
@@ -56,6 +60,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 
@@ -65,7 +70,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the objects; see RETURN. Raises AnsibleLookupError with the sentence for the user."""
         self.set_options(var_options=variables, direct=kwargs)
-        options = {key: str(value) for key in ("kubeconfig", "context") if (value := self.get_option(key))}
+        options = {key: value for key in ("kubeconfig", "context", "outage_timeout") if (value := to_plain(self.get_option(key)))}
         try:
             client = Client.from_options(options)
             resources = Resources(client)

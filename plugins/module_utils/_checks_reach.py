@@ -28,7 +28,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 
 POLL = 0.3  # seconds between two looks at the probe pod
 TIDY_SECONDS = 3.0  # kept of the deadline for the removal of the probe pod
-LEFT_SECONDS = 300.0  # an ended probe pod older than this was left by a run that was killed
+LEFT_SECONDS = 15.0  # whoever waits for a probe pod takes it away at once; one that ended before so long was left by a run that was killed
 RETRIES = 2  # a network policy that was just written needs a moment on the node
 POLICIES = "compare the tenant's network policies with what is declared: kubectl -n {namespace} get networkpolicies"
 
@@ -127,9 +127,14 @@ def _result(ref: Ref, clients: Clients) -> str:
 def _sweep(namespace: str, clients: Clients) -> None:
     """Remove probe pods that a killed run left behind."""
     for pod in clients.resources.list("v1", "Pod", namespace, labels=f"{PREFIX}/probe=reach"):
-        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if ended and seconds_since(pod["metadata"].get("creationTimestamp"), clients.client.now()) > LEFT_SECONDS:
+        if seconds_since(_ended(pod), clients.client.now()) > LEFT_SECONDS:
             _remove(Ref("v1", "Pod", namespace, pod["metadata"]["name"]), clients)
+
+
+def _ended(pod: Mapping[str, Any]) -> str | None:
+    """Return when a probe pod ended, None when it has not."""
+    states = [entry.get("state") or {} for entry in (pod.get("status") or {}).get("containerStatuses") or []]
+    return next((state["terminated"].get("finishedAt") for state in states if "terminated" in state), None)
 
 
 def _log(ref: Ref, clients: Clients) -> str:

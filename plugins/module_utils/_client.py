@@ -31,9 +31,8 @@ APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 IDEMPOTENT = frozenset({"GET", "HEAD", "DELETE", "PUT"})
-# How long a server that never answered may stay silent before we say so, and how long one that did is waited for (it restarts).
-FIRST_CONTACT_SECONDS = 15.0
-RIDE_OUT_SECONDS = 60.0
+# How long a server that is away is waited for: one that restarts is back by then.
+OUTAGE_SECONDS = 60.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -90,9 +89,18 @@ class Client:
     At most ``concurrency`` requests are under way at any time (watches are not counted), and ``requests_per_second`` are sent (0: no limit).
     """
 
-    def __init__(self, connection: Connection, *, request_timeout: float = 30.0, concurrency: int = 16, requests_per_second: float = 0.0) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        request_timeout: float = 30.0,
+        outage_timeout: float = OUTAGE_SECONDS,
+        concurrency: int = 16,
+        requests_per_second: float = 0.0,
+    ) -> None:
         self.connection = connection
         self.request_timeout = request_timeout
+        self.outage_timeout = outage_timeout
         self.concurrency = concurrency
         self.pace = Pace(requests_per_second)
         self._slots = threading.BoundedSemaphore(concurrency)
@@ -101,7 +109,6 @@ class Client:
         if connection.tls is not None:
             options |= {"ssl_context": connection.tls, "server_hostname": connection.server_name}
         self.pool = self.http.PoolManager(num_pools=4, **options)
-        self._answered = False
         # Seconds that the server's clock is ahead of ours; ages of objects are measured on the server's.
         self.clock_offset = 0.0
         self._lock = threading.Lock()
@@ -109,9 +116,14 @@ class Client:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], **more: Any) -> Client:
-        """Make a client of a module's options ``kubeconfig``, ``context`` and ``request_timeout``. Raises KubeconfigError."""
-        timeout = float(options.get("request_timeout") or 30.0)
-        return cls(load(options.get("kubeconfig"), options.get("context")), request_timeout=timeout, **more)
+        """Make a client of a module's options (see the doc fragment C(cluster)). Raises KubeconfigError."""
+        outage = options.get("outage_timeout")
+        return cls(
+            load(options.get("kubeconfig"), options.get("context")),
+            request_timeout=float(options.get("request_timeout") or 30.0),
+            outage_timeout=OUTAGE_SECONDS if outage is None else float(outage),
+            **more,
+        )
 
     def headers(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the headers every request carries, Authorization included when a token is used."""
@@ -147,7 +159,6 @@ class Client:
                 preload_content=not stream,
                 redirect=False,
             )
-        self._answered = True
         date = email.utils.parsedate_tz(response.headers.get("Date") or "")
         if date:
             self.clock_offset = email.utils.mktime_tz(date) - time.time()
@@ -179,14 +190,14 @@ class Client:
         again = (method in IDEMPOTENT or content_type == APPLY) if repeatable is None else repeatable
         started, attempt = time.monotonic(), 0
         while True:
-            limit = deadline or started + (RIDE_OUT_SECONDS if self._answered else FIRST_CONTACT_SECONDS)
+            limit = deadline or started + self.outage_timeout
             pause = min(8.0, 0.2 * 2**attempt) * random.uniform(0.7, 1.3)
             try:
                 raw = self.send(method, path, body=data, headers=headers, timeout=timeout)
             except self.http.exceptions.HTTPError as error:
                 sent = not isinstance(error, (self.http.exceptions.NewConnectionError, self.http.exceptions.ConnectTimeoutError))
                 if self._hopeless(error) or (sent and not again) or time.monotonic() + pause > limit:
-                    raise self._unreachable(error, target or path) from error
+                    raise self._unreachable(error, target or path, sent) from error
             else:
                 response = Response(raw.status, {key.lower(): value for key, value in raw.headers.items()}, raw.data)
                 if response.status < 300:
@@ -194,7 +205,8 @@ class Client:
                 error_ = ApiError(response.status, response.json(), verb=verb or method, target=target or path)
                 pause = max(pause, _retry_after(response))
                 # 429 and 503 say that the request was not carried out; other 5xx leave that open.
-                if response.status not in TRANSIENT or not (again or response.status in (429, 503)) or time.monotonic() + pause > limit:
+                repeatable_now = response.status in TRANSIENT and (again or response.status in (429, 503))
+                if time.monotonic() + pause > limit or not (repeatable_now or self.speaks_too_soon(response.status)):
                     raise error_
             attempt += 1
             time.sleep(pause)
@@ -210,12 +222,22 @@ class Client:
             isinstance(error, self.http.exceptions.SSLError) or "certificate verify failed" in text or "Name or service not known" in text
         )
 
-    def _unreachable(self, error: Exception, target: str) -> Unreachable:
+    def speaks_too_soon(self, status: int) -> bool:
+        """Return whether a refusal comes from a server that has just started and does not know yet who may do what; it says so when asked."""
+        if status not in (401, 403):
+            return False
+        try:
+            return self.send("GET", "/readyz").status in (401, 403, 500, 503)
+        except self.http.exceptions.HTTPError:
+            return True
+
+    def _unreachable(self, error: Exception, target: str, unsure: bool) -> Unreachable:
         cause = getattr(error, "reason", None) or error
         text = str(cause).rsplit(": ", 1)[-1] if not isinstance(error, self.http.exceptions.SSLError) else str(cause)
         return Unreachable(
             f"API server {self.connection.server} (kubeconfig {self.connection.origin}) does not answer: {text.strip()}; "
-            f"check that the cluster runs and that the address is right (while asking for {target})"
+            f"check that the cluster runs and that the address is right (while asking for {target})",
+            unsure=unsure,
         )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R | PlatformError]:

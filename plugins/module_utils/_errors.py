@@ -29,7 +29,14 @@ class KubeconfigError(PlatformError):
 
 
 class Unreachable(PlatformError):
-    """The API server does not answer at all (refused, timed out, wrong certificate)."""
+    """The API server does not answer at all (refused, timed out, wrong certificate).
+
+    ``unsure`` says that the request had been sent: it may have been carried out.
+    """
+
+    def __init__(self, message: str, *, unsure: bool = False) -> None:
+        super().__init__(message)
+        self.unsure = unsure
 
 
 class ApiError(PlatformError):
@@ -65,6 +72,11 @@ class ApiError(PlatformError):
                 "grant it (deploy_platform.yml installs the deployer's ClusterRole) or use another identity"
             )
         return f"{self.target}: {self.verb} refused by the API server: {self.server_message}"
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the request may have been carried out all the same: the server, or what stands before it, lost track of it."""
+        return self.status in (500, 502, 504)
 
     @property
     def not_found(self) -> bool:

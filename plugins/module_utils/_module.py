@@ -17,6 +17,7 @@ CLUSTER_ARGUMENTS: dict[str, Any] = {
     "kubeconfig": {"type": "path", "fallback": (env_fallback, ["KUBECONFIG"])},
     "context": {"type": "str"},
     "request_timeout": {"type": "float", "default": 30.0},
+    "outage_timeout": {"type": "float", "default": 60.0},
 }
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 

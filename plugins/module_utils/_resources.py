@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, MANAGER, Client, Response, url_path
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, Unreachable
 
 PREFIX = "barberpro.platform"
 TENANT_LABEL = f"{PREFIX}/tenant"
@@ -24,6 +24,8 @@ SYSTEM_NAMESPACE = "barberpro-system"
 # Who may not escalate may bind a role only once the API server's cache knows it, and that lags behind the role's creation.
 _BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
 _ROLE_CACHE_SECONDS = 15.0
+# How often a write is tried of which nobody knows whether it was carried out.
+_ONCE_ATTEMPTS = 3
 
 # What is answered without spec and status.
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -129,6 +131,17 @@ def own_digest(obj: Mapping[str, Any]) -> str | None:
     return None
 
 
+def holds(live: Any, wanted: Any) -> bool:
+    """Return whether a live value has all that is wanted; None is wanted where nothing is, and the version that a write asks for does not count."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(live, Mapping):
+            return not wanted and live is None
+        return all(key == "resourceVersion" or holds(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(live, list) and len(live) == len(wanted) and all(holds(*pair) for pair in zip(live, wanted, strict=True))
+    return bool(live == wanted)
+
+
 class Resources:
     """The verbs on objects, with paths looked up lazily, one discovery request a group version."""
 
@@ -232,13 +245,34 @@ class Resources:
         """Create an object. Raises ApiError (409 when it exists)."""
         ref = Ref.of(obj)
         path = self.path(ref.api_version, ref.kind, ref.namespace, query={"fieldManager": MANAGER, "dryRun": "All" if dry_run else None})
-        return self.client.request("POST", path, body=obj, target=str(ref), verb="create")
+        if dry_run:
+            return self.client.request("POST", path, body=obj, target=str(ref), verb="create", repeatable=True)
+        return self._once(ref, obj, lambda: self.client.request("POST", path, body=obj, target=str(ref), verb="create"))
 
     def replace(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object; its resourceVersion makes this fail with 409 when somebody else was faster."""
         ref = Ref.of(obj)
         path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name, query={"fieldManager": MANAGER})
-        return self.client.request("PUT", path, body=obj, target=str(ref), verb="update", repeatable=False)
+        return self._once(ref, obj, lambda: self.client.request("PUT", path, body=obj, target=str(ref), verb="update", repeatable=False))
+
+    def _once(self, ref: Ref, wanted: Mapping[str, Any], send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the answer to a write that must not be done twice.
+
+        When the answer got lost (a server that was ended in the middle of it), what is there now says whether it was carried out. Raises
+        what ``send`` does.
+        """
+        unsure = False
+        for attempt in range(1, _ONCE_ATTEMPTS + 1):
+            try:
+                return send()
+            except (ApiError, Unreachable) as error:
+                unsure = unsure or error.unsure
+                if not unsure or attempt == _ONCE_ATTEMPTS:
+                    raise
+            live = self.get(ref)
+            if live is not None and holds(live, wanted):
+                return live
+        raise AssertionError("the last attempt returns or raises")
 
     def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> bool:
         """Delete an object, only if it has this ``uid`` when given. Returns False when it was not there (any more)."""

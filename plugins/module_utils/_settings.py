@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.barberpro.platform.plugins.module_utils._access import AccessError, Answer, Send, admin_sender
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
@@ -17,11 +17,16 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 PATH = "/admin/settings"
+T = TypeVar("T")
 PAUSE = 0.5  # seconds between two tries to reach a service that is not ready yet
 
 
 class SettingsError(PlatformError):
     """The service refuses the settings or does not keep them; the text is the sentence for the user."""
+
+
+class NotNow(SettingsError):
+    """The service cannot answer at the moment (its database restarts)."""
 
 
 @dataclass
@@ -89,8 +94,14 @@ def converge(
     In check mode nobody brings pods up, so nothing is waited for; without a pod to ask, everything counts as a difference and the outcome
     says so in ``unknown``.
     """
+
+    def admin() -> tuple[str, Send]:
+        """Find the pod anew, since the one of a moment ago may have ended."""
+        name, send = admin_sender(client, namespace, selector, port, token_secret)
+        return f"{namespace}/{name}", send
+
     try:
-        pod, send, before = _first_read(client, namespace, selector, port, token_secret, 0 if check_mode else wait_timeout)
+        pod, before = _trying(lambda: _read(*admin()), 0 if check_mode else wait_timeout)
     except AccessError as error:
         if not check_mode:
             raise
@@ -103,12 +114,17 @@ def converge(
     transaction = Transaction(Resources(client), str((run or {}).get("tenant") or ""), run)
     with transaction.step("settings", undo=lambda: {"before": before}):
         transaction.touch()
-        after = _write(send, pod, wanted)
+        pod, after = _trying(lambda: _write(*admin(), wanted), wait_timeout)
     return Converged(pod, before, after, fields)
 
 
-def _write(send: Send, pod: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the settings and return them as read back."""
+def _read(pod: str, send: Send) -> tuple[str, dict[str, Any]]:
+    """Return the pod that was asked and the settings that it has."""
+    return pod, read_settings(send, pod)
+
+
+def _write(pod: str, send: Send, wanted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Write the settings, which may be done twice; return the pod and the settings as read back."""
     answer = send("PUT", PATH, dict(wanted))
     if answer.status == 422:
         raise SettingsError(f"settings of {pod} are refused: {_problems(answer)}; correct them in the inventory")
@@ -117,20 +133,16 @@ def _write(send: Send, pod: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     left = differences(wanted, after)
     if left:
         raise SettingsError(f"settings of {pod}: {', '.join(left)} read back different from what was written; look at the service's log")
-    return after
+    return pod, after
 
 
-def _first_read(
-    client: Client, namespace: str, selector: str, port: int, token_secret: str, wait_timeout: float
-) -> tuple[str, Send, dict[str, Any]]:
-    """Find a ready pod and read its settings, trying for ``wait_timeout`` seconds."""
+def _trying(work: Callable[[], T], wait_timeout: float) -> T:
+    """Return what ``work`` does, tried for ``wait_timeout`` seconds while the service cannot be reached or cannot answer."""
     end = time.monotonic() + wait_timeout
     while True:
         try:
-            name, send = admin_sender(client, namespace, selector, port, token_secret)
-            pod = f"{namespace}/{name}"
-            return pod, send, read_settings(send, pod)
-        except AccessError:
+            return work()
+        except (AccessError, NotNow):
             if time.monotonic() + PAUSE > end:
                 raise
         time.sleep(PAUSE)
@@ -142,7 +154,8 @@ def _expect(answer: Answer, pod: str, method: str, status: int) -> None:
         hint = "the token of its Secret is not the one it was started with; restart the workload"
         raise SettingsError(f"{method} {PATH} of Pod {pod}: HTTP {answer.status}; {hint}")
     if answer.status != status:
-        raise SettingsError(f"{method} {PATH} of Pod {pod}: HTTP {answer.status} {answer.text()!r}; look at the service's log")
+        sort = NotNow if answer.status >= 500 else SettingsError
+        raise sort(f"{method} {PATH} of Pod {pod}: HTTP {answer.status} {answer.text()!r}; look at the service's log")
 
 
 def _problems(answer: Answer) -> str:

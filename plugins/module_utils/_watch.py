@@ -63,7 +63,7 @@ class Watcher(threading.Thread):
                     version, fresh = self._watch(version)
                     failures = 0 if fresh else failures
                 except ApiError as error:
-                    if error.status not in (410, 429, 500, 502, 503, 504):
+                    if error.status not in (410, 429, 500, 502, 503, 504) and not self.client.speaks_too_soon(error.status):
                         raise
                     failures += 1
                     version = ""

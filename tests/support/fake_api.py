@@ -16,11 +16,15 @@ Answer = tuple[int, dict[str, str], Any]
 
 @dataclass
 class FakeApi:
-    """``answers`` are given in order, the last one for ever; a callable gets the path; None breaks the connection."""
+    """``answers`` are given in order, the last one for ever; a callable gets the path; None breaks the connection.
+
+    Whether it is ``ready`` is told without that.
+    """
 
     answers: list[Answer | Callable[[str], Answer] | None] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    ready: bool = True
 
     def __enter__(self) -> FakeApi:
         api = self
@@ -31,6 +35,11 @@ class FakeApi:
             def handle_any(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 self.rfile.read(length)
+                if self.path == "/readyz":
+                    self.send_response(200 if api.ready else 500)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 api.seen.append((self.command, self.path))
                 api.headers.append({key.lower(): value for key, value in self.headers.items()})
                 answer = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]

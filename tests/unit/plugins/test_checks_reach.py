@@ -129,11 +129,11 @@ def test_a_probe_that_takes_too_long_is_removed_before_the_deadline(probe: Probe
 
 
 def test_what_a_killed_run_left_is_removed(probe: Probe, check: Check, api: StandIn) -> None:
-    def left(name: str, phase: str, created: str) -> dict[str, Any]:
-        return {"metadata": {"name": name, "creationTimestamp": created}, "status": {"phase": phase}}
+    def left(name: str, **state: Any) -> dict[str, Any]:
+        return {"metadata": {"name": name, "creationTimestamp": old}, "status": {"containerStatuses": [{"name": "probe", "state": state}]}}
 
     old, now = "2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
-    api.items(PODS, left("old", "Failed", old), left("running", "Running", old), left("other", "Succeeded", now))
+    api.items(PODS, left("old", terminated={"finishedAt": old}), left("running", running={"startedAt": old}), left("other", terminated={"finishedAt": now}))
     removed: list[str] = []
     api.answers[f"DELETE {PODS}/old"] = lambda request: removed.append(request.path.rsplit("/", 1)[-1]) or Reply(200, {})
     assert check("reach", **ASKED).startswith("passed")

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils import _client
 from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, Client, Response, url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, KubeconfigError, PlatformError, Unreachable
 from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import load
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, holds
 
 from tests.support.fake_api import FakeApi, kubeconfig
 
@@ -71,11 +70,10 @@ def test_a_deadline_ends_the_repetition(api: FakeApi, client: Client) -> None:
         client.request("GET", "/x", deadline=time.monotonic() + 0.5)
 
 
-def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "FIRST_CONTACT_SECONDS", 0.1)
+def test_nobody_listens(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(Unreachable) as caught:
-        Client.from_options({"kubeconfig": path}).request("GET", "/version")
+        Client.from_options({"kubeconfig": path, "outage_timeout": 0.1}).request("GET", "/version")
     expected = f"API server http://127.0.0.1:9 (kubeconfig {path}) does not answer: [Errno 111] Connection refused; check that the cluster runs"
     assert str(caught.value).startswith(expected)
 
@@ -95,6 +93,71 @@ def test_a_missing_permission_names_verb_resource_and_namespace(api: FakeApi, cl
     api.answers = [refusal(403, 'User "bob" cannot list resource "nodes" in API group "" at the cluster scope')]
     with pytest.raises(ApiError, match=r"user bob may not list nodes at cluster scope"):
         client.request("GET", "/api/v1/nodes")
+
+
+def test_a_refusal_by_a_server_that_has_just_started_is_not_believed(api: FakeApi, client: Client) -> None:
+    def meanwhile(_path: str) -> tuple[int, dict[str, str], Any]:
+        api.ready = True
+        return refusal(403, "RBAC: clusterrole not found")
+
+    api.ready = False
+    api.answers = [refusal(403, "RBAC: clusterrole not found"), refusal(401), OK]
+    assert client.request("GET", "/x") == {"ok": True}
+    api.answers = [refusal(403, "RBAC: clusterrole not found"), meanwhile]
+    with pytest.raises(ApiError, match="clusterrole not found"):
+        client.request("GET", "/x")
+    assert len(api.seen) == 5
+
+
+def config_map(**data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "ns"}, "data": data}
+
+
+STORED = {**config_map(x="1"), "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "7", "uid": "u"}}
+
+
+@pytest.mark.parametrize("lost", [None, refusal(500), refusal(504)])
+def test_a_creation_whose_answer_got_lost_is_looked_for(api: FakeApi, client: Client, lost: Any) -> None:
+    api.answers = [lost, (200, {}, STORED)]
+    assert Resources(client).create(config_map(x="1")) == STORED
+    assert [method for method, _path in api.seen] == ["POST", "GET"]
+
+
+def test_a_creation_that_was_not_carried_out_is_sent_again(api: FakeApi, client: Client) -> None:
+    api.answers = [None, refusal(404), (201, {}, STORED)]
+    assert Resources(client).create(config_map(x="1")) == STORED
+    assert [method for method, _path in api.seen] == ["POST", "GET", "POST"]
+
+
+def test_what_somebody_else_has_made_meanwhile_is_not_taken_for_ours(api: FakeApi, client: Client) -> None:
+    api.answers = [None, (200, {}, STORED), refusal(409, "already exists")]
+    with pytest.raises(ApiError, match="already exists"):
+        Resources(client).create(config_map(x="2"))
+    api.answers = [refusal(409, "already exists"), (200, {}, STORED)]
+    with pytest.raises(ApiError, match="already exists"):
+        Resources(client).create(config_map(x="1"))
+
+
+def test_a_replacement_whose_answer_got_lost_is_looked_for_and_another_s_is_a_conflict(api: FakeApi, client: Client) -> None:
+    ours = {**config_map(x="1"), "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "6", "annotations": {}}}
+    api.answers = [None, (200, {}, STORED)]
+    assert Resources(client).replace(ours) == STORED
+    api.answers = [None, (200, {}, STORED), refusal(409, "the object has been modified")]
+    with pytest.raises(ApiError, match="has been modified"):
+        Resources(client).replace({**ours, "data": {"x": "2"}})
+
+
+@pytest.mark.parametrize(("live", "wanted", "expected"), [
+    ({"holder": "a"}, {"holder": None}, False),
+    ({}, {"holder": None}, True),
+    ({"a": [1, {"b": 2, "c": 3}]}, {"a": [1, {"b": 2}]}, True),
+    ({"a": [1]}, {"a": [1, 2]}, False),
+    ({}, {"annotations": {}}, True),
+    ({}, {"annotations": {"a": "b"}}, False),
+    ({"resourceVersion": "7"}, {"resourceVersion": "6"}, True),
+])  # fmt: skip
+def test_what_a_live_object_holds(live: Any, wanted: Any, expected: bool) -> None:
+    assert holds(live, wanted) is expected
 
 
 def test_the_token_is_sent_and_never_shown(api: FakeApi, client: Client) -> None:

@@ -74,6 +74,16 @@ def test_a_refusal_ends_the_watch(tmp_path: Path) -> None:
         names_after(tmp_path, [page(1, "a"), (403, {}, {"message": "no watch"})], lambda names: False)
 
 
+def test_a_refusal_by_a_server_that_has_just_started_does_not(tmp_path: Path) -> None:
+    with FakeApi([page(1, "a"), (403, {}, {"message": "RBAC: clusterrole not found"}), page(9, "c"), idle], ready=False) as api:
+        client = Client.from_options({"kubeconfig": kubeconfig(tmp_path, api.url)})
+        with Watch(client, [TOPIC]) as watch:
+            end = time.monotonic() + 5
+            while [item["metadata"]["name"] for item in watch.of("ConfigMap")] != ["c"]:
+                assert time.monotonic() < end
+                watch.wait(0.2)
+
+
 def test_nothing_is_watched_when_the_list_is_enough(tmp_path: Path) -> None:
     _found, paths = names_after(tmp_path, [page(1, "a"), idle], lambda names: names == {"a"})
     assert len(paths) == 1
