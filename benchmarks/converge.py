@@ -57,7 +57,9 @@ def ours(site: Site, sort: str, count: int, prefix: str) -> dict[str, Any]:
     """Deploy a fleet, deploy it again, and return seconds, objects, memory and the resourceVersions that the second run has changed."""
     say(f"ours, {count} tenants")
     arguments = tenants.arguments(sort, count, prefix, site.work)
+    before_cpu = site.cpu()
     first, told = site.task("fleet", MODULE, arguments, keep=["objects", "summary"])
+    cpu_seconds = site.cpu() - before_cpu
     seen = site.count(prefix)
     if seen != count * tenants.OBJECTS:
         raise RuntimeError(f"kubectl sees {seen} objects of {prefix} instead of {count * tenants.OBJECTS}")
@@ -68,7 +70,8 @@ def ours(site: Site, sort: str, count: int, prefix: str) -> dict[str, Any]:
         "tenants": count,
         "objects": seen,
         "seconds": round(first.seconds, 2),
-        "cpu_seconds": round(first.cpu_seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
+        "own_cpu_seconds": round(first.cpu_seconds, 2),
         "module_seconds": told["summary"]["seconds"],
         "unchanged_seconds": round(second.seconds, 2),
         "unchanged_module_seconds": again["summary"]["seconds"],
@@ -83,17 +86,20 @@ def against(site: Site, sort: str, name: str, peer: Peer, count: int) -> dict[st
     prefix = f"{name.replace('_', '-')[:12]}-{os.getpid() % 10000}"
     say(f"{name}, {count} tenants")
     try:
+        before = site.cpu()
         seconds = peer(site, tenants.sets(sort, count, prefix, site.work))
+        cpu_seconds = site.cpu() - before
         seen = site.count(prefix)
     finally:
         site.clear(prefix)
     if seen != count * tenants.OBJECTS:
         raise RuntimeError(f"kubectl sees {seen} objects of {name} instead of {count * tenants.OBJECTS}")
-    return {"tenants": count, "objects": seen, "seconds": round(seconds, 2), "objects_per_second": round(seen / seconds, 2)}
+    found = {"tenants": count, "objects": seen, "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+    return {**found, "objects_per_second": round(seen / seconds, 2)}
 
 
 def compared(site: Site, sort: str, own: dict[str, Any], samples: dict[str, tuple[Peer, int]], chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return ``objects``, ``sample_tenants``, ``seconds`` and ``ratio`` by peer: seconds a tenant of the peer over ours."""
+    """Return ``objects``, ``sample_tenants``, ``seconds``, ``cpu_seconds`` and ``ratio`` by peer: seconds an object of the peer over ours."""
     found = {"ours": {**own, "objects_per_second": round(own["objects"] / own["seconds"], 2)}}
     for name, (peer, count) in samples.items():
         if chosen.peers is None or name in chosen.peers:
@@ -103,8 +109,10 @@ def compared(site: Site, sort: str, own: dict[str, Any], samples: dict[str, tupl
         "sample_tenants": {name: item["tenants"] for name, item in found.items()},
         "objects": {name: item["objects"] for name, item in found.items()},
         "seconds": {name: item["seconds"] for name, item in found.items()},
+        "cpu_seconds": {name: item["cpu_seconds"] for name, item in found.items()},
         "objects_per_second": {name: item["objects_per_second"] for name, item in found.items()},
         "ratio": {name: round(rate[name] / rate["ours"], 2) for name in found},
+        "of_which": {key: own[key] for key in ("module_seconds", "unchanged_module_seconds", "own_cpu_seconds")},
     }
 
 

@@ -76,10 +76,16 @@ def namespace(name: str, **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name, **labels}}}
 
 
+def _quota(space: str) -> dict[str, Any]:
+    hard = {"pods": "20", "limits.memory": "4Gi"}
+    metadata = {"namespace": space, "name": "tier"}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}, "status": {"hard": hard, "used": {"pods": "2"}}}
+
+
 def objects(tenants: int, prefix: str = "shop") -> dict[str, list[dict[str, Any]]]:
     """Return what the isolation report reads from a cluster with so many tenants, named PREFIX-0000 and so on."""
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ("namespaces", "pods", "policies", "accounts", "roles", "role_bindings")}
-    found |= {"cluster_roles": [], "cluster_role_bindings": []}
+    found |= {"cluster_roles": [], "cluster_role_bindings": [], "quotas": []}
     for space, name, labels in SHARED:
         found["namespaces"].append(namespace(space))
         found["pods"].append({"metadata": {"namespace": space, "name": name, "labels": labels}, "spec": {"containers": []}})
@@ -93,6 +99,7 @@ def objects(tenants: int, prefix: str = "shop") -> dict[str, list[dict[str, Any]
             found["accounts"].append({"metadata": {"namespace": space, "name": name.replace("_", "-")}})
         role = {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"]}
         found["roles"].append({"metadata": {"namespace": space, "name": "viewer"}, "rules": [role]})
+        found["quotas"].append(_quota(space))
         subject = {"kind": "Group", "name": f"barberpro:tenant:{tenant}:viewers"}
         binding = {"metadata": {"namespace": space, "name": "viewer"}, "roleRef": {"kind": "Role", "name": "viewer"}, "subjects": [subject]}
         found["role_bindings"].append(binding)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -131,6 +132,21 @@ class Site:
         (self.work / f"{name}.yml").write_text(json.dumps([play]))
         done = self.play(str(self.work / f"{name}.yml"))
         return done, json.loads(result.read_text()) if keep else {}
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that the cluster's processes and the programs that this one has started have used so far."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        total = used.ru_utime + used.ru_stime
+        own = str(Path(self.kubeconfig).parent / "bin") + "/"
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command, stat = (entry / "cmdline").read_text(), (entry / "stat").read_text()
+            except OSError:  # it has ended
+                continue
+            if command.startswith(own):
+                # utime and stime, fields 14 and 15 of proc(5); the name, in parentheses, may hold anything.
+                total += sum(map(int, stat.rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+        return total
 
     def count(self, prefix: str) -> int:
         """Return the number of objects of the tenants of a prefix, as kubectl sees them."""

@@ -29,7 +29,8 @@ def main() -> int:
                 own = converge.ours(site, SORT, size, prefix)
                 if size == min(sizes) and not chosen.bare:
                     converge.say("admission")
-                    result["admission_p99_ms"] = admission.measure(site, f"{prefix}-0000", 10, 10)
+                    result["admission"] = admission.measure(site, f"{prefix}-0000", 10, 10)
+                    result["admission_p99_ms"] = result["admission"]["added"]
             finally:
                 site.clear(prefix)
             # The start of Ansible is paid once, so it is left out where costs of a tenant are compared.

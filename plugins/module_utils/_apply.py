@@ -81,7 +81,8 @@ class Engine:
 
     ``entries`` is the record's part on objects and is kept up to date; ``stand_in`` (namespace, preflight namespace) makes dry runs of a
     namespace that does not exist yet happen in another one; ``force`` takes over fields of other managers; ``absent`` names a namespace that
-    is known not to exist, so that nothing in it is tried before it is applied; ``terse`` asks for no more of an applied object than its metadata.
+    is known not to exist, so that neither it nor anything in it is tried before it is applied; ``terse`` asks for no more of an applied object
+    than its metadata.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Engine:
                 return Change(ref, "unchanged", phase, obj, live, live)
         if self.stand_in and ref.namespace == self.stand_in[0]:
             return self._judge_by_stand_in(obj, ref, phase)
-        if live is None and self.absent and ref.namespace == self.absent:
+        if live is None and self.absent and self.absent in (ref.namespace, ref.name if ref.kind == "Namespace" else ""):
             return Change(ref, "created", phase, obj, None, obj)
         answer = self.try_apply(obj, dry_run=True)
         after = answer.json()

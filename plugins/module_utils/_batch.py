@@ -138,15 +138,15 @@ class View(Resources):
         self._note(Ref.of(obj), dry_run)
         return super().apply(obj, dry_run=dry_run, force=force, terse=terse)
 
-    def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Obj:
+    def create(self, obj: Mapping[str, Any], *, dry_run: bool = False, terse: bool = False) -> Obj:
         """See Resources.create."""
         self._note(Ref.of(obj), dry_run)
-        return super().create(obj, dry_run=dry_run)
+        return super().create(obj, dry_run=dry_run, terse=terse)
 
-    def replace(self, obj: Mapping[str, Any]) -> Obj:
+    def replace(self, obj: Mapping[str, Any], *, terse: bool = False) -> Obj:
         """See Resources.replace."""
         self._note(Ref.of(obj), False)
-        return super().replace(obj)
+        return super().replace(obj, terse=terse)
 
     def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> bool:
         """See Resources.delete."""

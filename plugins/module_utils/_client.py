@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, Unreachable
 from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import Connection, load
@@ -108,9 +108,12 @@ class Client:
         options: dict[str, Any] = {"maxsize": concurrency + 8, "retries": False}
         if connection.tls is not None:
             options |= {"ssl_context": connection.tls, "server_hostname": connection.server_name}
-        self.pool = self.http.PoolManager(num_pools=4, **options)
+        # All requests go to one server, so its pool need not be looked up for each.
+        self.pool = self.http.connection_from_url(connection.server, **options)
+        self._prefix = urlsplit(connection.server).path
         # Seconds that the server's clock is ahead of ours; ages of objects are measured on the server's.
         self.clock_offset = 0.0
+        self._date = ""
         self._lock = threading.Lock()
         self.cache: dict[str, Any] = {}
 
@@ -150,19 +153,26 @@ class Client:
         """Send one request once and return urllib3's response. Raises urllib3's errors."""
         self.pace.wait()
         with nullcontext() if stream else self._slots:
-            response = self.pool.request(
+            response = self.pool.urlopen(
                 method,
-                self.connection.server + path,
+                self._prefix + path,
                 body=body,
                 headers=self.headers(headers),
                 timeout=self.http.Timeout(connect=min(10.0, self.request_timeout), read=timeout or self.request_timeout),
                 preload_content=not stream,
                 redirect=False,
             )
-        date = email.utils.parsedate_tz(response.headers.get("Date") or "")
-        if date:
-            self.clock_offset = email.utils.mktime_tz(date) - time.time()
+        self._set_clock(response.headers.get("Date") or "")
         return response
+
+    def _set_clock(self, date: str) -> None:
+        """Learn the server's time from an answer, once for each second of it."""
+        if date == self._date:
+            return
+        self._date = date
+        parsed = email.utils.parsedate_tz(date)
+        if parsed:
+            self.clock_offset = email.utils.mktime_tz(parsed) - time.time()
 
     def call(
         self,
@@ -274,7 +284,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self.pool.clear()
+        self.pool.close()
 
 
 def _retry_after(response: Response) -> float:

@@ -83,7 +83,7 @@ def _infrastructure(run: Run, objects: list[dict[str, Any]], plan: Plan, host: s
     quotas = _quotas.changed(first)
     # The watch of the whole fleet says when it is worth asking.
     run.wait(obj for obj in objects if Ref.of(obj) in quotas)
-    _quotas.await_live(run.resources, quotas, run.deadline)
+    _quotas.await_live(run.resources, quotas, run.deadline, _quotas.IN_NEW if run.new_tenant else _quotas.COUNTED)
     run.execute(changes.select(lambda change: not _quotas.early(change)))
     run.note(Plan(_credentials(run)))
     if changes.effective():

@@ -16,6 +16,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._inventory import TENANTS, describe
 from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, READY
+from ansible_collections.barberpro.platform.plugins.module_utils._quotas import exceeded
 from ansible_collections.barberpro.platform.plugins.module_utils._readiness import Related, assess
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import (
     SYSTEM_NAMESPACE,
@@ -34,7 +35,7 @@ Objects = dict[str, dict[str, Any]]
 def releases(client: Client, options: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
     """Return the result of release_info. Raises PlatformError when the asked revision is not kept."""
     store = Store(Resources(client), str(options["name"]))
-    record, kept = store.load(), store.kept()
+    record, kept = store.opened()
 
     def state(number: int) -> str:
         return "current" if number == record.current else "pending" if number == record.pending else "kept"
@@ -71,7 +72,7 @@ def tenants(client: Client, options: Mapping[str, Any], _check_mode: bool) -> di
     records = _records(resources, selector)
     entries = {tenant: _entries(record) for tenant, record in records.items()}
     kinds = {(entry.api_version, ref_of_key(key, entry.api_version).kind) for known in entries.values() for key, entry in known.items()}
-    kinds |= {("apps/v1", "Deployment"), ("gateway.networking.k8s.io/v1", "HTTPRoute")}
+    kinds |= {("apps/v1", "Deployment"), ("gateway.networking.k8s.io/v1", "HTTPRoute"), ("v1", "ResourceQuota")}
     if not options.get("health"):
         kinds = {("gateway.networking.k8s.io/v1", "HTTPRoute")}
     live = _live(resources, kinds, selector)
@@ -129,8 +130,17 @@ def _related(resources: Resources, live: Objects, namespaces: list[dict[str, Any
 
 
 def _health(namespace: Mapping[str, Any], objects: list[dict[str, Any]], related: Related) -> tuple[str, str]:
+    """Return health and its reason. A quota that is exceeded is told in any case, and is the health of what is well otherwise."""
     if namespace["metadata"].get("deletionTimestamp"):
         return "terminating", "the namespace is being deleted"
+    health, reason = _workloads(objects, related)
+    over = [sentence for obj in objects if obj["kind"] == "ResourceQuota" and (sentence := exceeded(obj))]
+    if over and health in ("healthy", "empty"):
+        return "over_quota", "; ".join(over)
+    return health, "; ".join([reason, *over] if reason else [])
+
+
+def _workloads(objects: list[dict[str, Any]], related: Related) -> tuple[str, str]:
     workloads = [obj for obj in objects if obj["kind"] in WORKLOADS]
     if not workloads:
         return "empty", "there are no workloads"

@@ -1,7 +1,8 @@
 # Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The isolation report: reads what decides on isolation from the live cluster and the database, and says who reaches whom. Writes nothing there."""
+"""The isolation report: reads what decides on isolation from the live cluster and the database, and says who reaches whom, and who has more than
+its quota. Writes nothing there."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._isolation_html import write
+from ansible_collections.barberpro.platform.plugins.module_utils._quotas import exceeded
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Resources
 
@@ -29,6 +31,7 @@ KINDS = {
     "role_bindings": (RBAC, "RoleBinding"),
     "cluster_roles": (RBAC, "ClusterRole"),
     "cluster_role_bindings": (RBAC, "ClusterRoleBinding"),
+    "quotas": ("v1", "ResourceQuota"),
 }
 Objects = dict[str, list[dict[str, Any]]]
 
@@ -97,6 +100,9 @@ def build(objects: Objects, options: Mapping[str, Any], seconds: dict[str, float
     document["rbac"] = _isolation_rbac.findings(rbac, tenants, objects["accounts"], options["platform_subjects"])
     document["rbac"]["findings"] = [item for item in document["rbac"]["findings"] if _concerns(item, asked)]
     seconds["rbac"] = time.perf_counter() - begun
+    quotas = [quota for quota in objects["quotas"] if quota["metadata"]["namespace"] in tenants]
+    over = [{"tenant": tenants[quota["metadata"]["namespace"]], "sentence": sentence} for quota in quotas if (sentence := exceeded(quota))]
+    document["quotas"] = {"quotas": len(quotas), "findings": [item for item in over if _concerns(item, asked)]}
     return document
 
 
@@ -127,7 +133,8 @@ def finish(document: dict[str, Any], seconds: Mapping[str, float]) -> None:
     paths = [path["sentence"] for path in network["paths"]]
     paths += [f"{pod} has its node's network, which no policy governs" for pod in network["host_network"]]
     rights = [item["sentence"] for part in (document["rbac"], sql or {}) for item in part.get("findings", [])]
-    document["findings"] = paths + rights
+    over = [item["sentence"] for item in document["quotas"]["findings"]]
+    document["findings"] = paths + rights + over
     document["isolated"] = not document["findings"] and not network["open_pairs"]
     head = f"{plural(len(document['tenants']), 'tenant')}, {plural(network['pairs'], 'pair')}"
     if document["isolated"]:
@@ -136,5 +143,6 @@ def finish(document: dict[str, Any], seconds: Mapping[str, float]) -> None:
         parts = [f"{plural(network['open_pairs'], 'pair')} open"] if network["open_pairs"] else ["no path open"]
         parts += [f"{plural(len(network['host_network']), 'pod')} outside of all policies"] if network["host_network"] else []
         parts += [f"{plural(len(rights), 'right')} too many"] if rights else []
+        parts += [f"{plural(len(over), 'quota')} exceeded"] if over else []
         document["summary"] = f"{head}, {', '.join(parts)}"
     document["seconds"] = {key: round(value, 3) for key, value in seconds.items()}

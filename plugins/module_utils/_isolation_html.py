@@ -37,6 +37,7 @@ TEMPLATE = """<!doctype html>
 <div><dt>Network policies</dt><dd>{{ report.network.policies }}</dd></div>
 <div><dt>Identities of tenants</dt><dd>{{ report.rbac.identities }}</dd></div>
 <div><dt>Role bindings</dt><dd>{{ report.rbac.bindings }}</dd></div>
+<div><dt>Quotas</dt><dd>{{ report.quotas.quotas }}</dd></div>
 <div><dt>Database</dt><dd>{{ 'not asked' if not report.sql else report.sql.pairs ~ ' pairs of role and schema' }}</dd></div>
 </dl>
 </section>

@@ -1,7 +1,8 @@
 # Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait until a quota binds: a quota whose status does not say its limits yet is not enforced, and one that has counted too little lets too much in."""
+"""Wait until a quota binds, and see when it did not: a quota whose status does not say its limits yet is not enforced, and one that has counted
+too little lets too much in."""
 
 from __future__ import annotations
 
@@ -17,9 +18,22 @@ from ansible_collections.barberpro.platform.plugins.module_utils._waves import w
 
 # Kinds whose number is compared with what the quota has counted.
 COUNTED = {"configmaps": "ConfigMap", "persistentvolumeclaims": "PersistentVolumeClaim", "pods": "Pod", "secrets": "Secret", "services": "Service"}
+# Of these, what controllers put into every namespace as it comes. In one that is new, and in which nobody has a right yet, there is nothing else.
+IN_NEW = {key: COUNTED[key] for key in ("configmaps", "secrets")}
 LIMIT_SECONDS = 60.0
 RECOUNT_SECONDS = 3.0
 RECOUNT = "quota-recount"
+
+
+def exceeded(quota: Mapping[str, Any]) -> str:
+    """Return which limits of a ResourceQuota its live use is beyond, as a sentence with the numbers; "" when none.
+
+    The use is what the controller has counted: at each deletion of something that is counted, and every five minutes.
+    """
+    hard, used = (quota.get("spec") or {}).get("hard") or {}, (quota.get("status") or {}).get("used") or {}
+    over = [key for key in sorted(hard) if _quantity.number(used.get(key)) > _quantity.number(hard[key])]
+    said = "; ".join(f"{key}: {used[key]} in use, and {hard[key]} are allowed" for key in over)
+    return f"{Ref.of(quota)}: {said}" if over else ""
 
 
 def early(change: Change) -> bool:
@@ -32,8 +46,8 @@ def changed(plan: Plan) -> list[Ref]:
     return [change.ref for change in plan.effective() if change.ref.kind == "ResourceQuota"]
 
 
-def await_live(resources: Resources, refs: Iterable[Ref], deadline: float) -> None:
-    """Return when each quota's ``status.hard`` equals its spec and ``status.used`` counts at least what is there.
+def await_live(resources: Resources, refs: Iterable[Ref], deadline: float, counted: Mapping[str, str] = COUNTED) -> None:
+    """Return when each quota's ``status.hard`` equals its spec and ``status.used`` counts at least what is there of the kinds in ``counted``.
 
     ``deadline`` is on the monotonic clock; at most 60 s are waited. Raises PlatformError with the key that is behind and its numbers.
     """
@@ -41,7 +55,7 @@ def await_live(resources: Resources, refs: Iterable[Ref], deadline: float) -> No
     limit = min(deadline, started + LIMIT_SECONDS)
     for ref in refs:
         pause, recount = 0.05, time.monotonic() + RECOUNT_SECONDS
-        while behind := _behind(resources, ref):
+        while behind := _behind(resources, ref, counted):
             now = time.monotonic()
             if now + pause > limit:
                 raise PlatformError(
@@ -55,7 +69,7 @@ def await_live(resources: Resources, refs: Iterable[Ref], deadline: float) -> No
             pause = min(0.5, pause * 1.5)
 
 
-def _behind(resources: Resources, ref: Ref) -> str:
+def _behind(resources: Resources, ref: Ref, counted: Mapping[str, str]) -> str:
     """Return what the quota does not know yet, empty when it binds."""
     live = resources.get(ref) or {}
     wanted, status = (live.get("spec") or {}).get("hard") or {}, live.get("status") or {}
@@ -65,8 +79,9 @@ def _behind(resources: Resources, ref: Ref) -> str:
             return f"status.hard says {key} {hard.get(key, 'nothing')}, spec.hard {wanted[key]}"
         if key not in used:
             return f"status.used says nothing of {key}"
-    for key in sorted(COUNTED.keys() & wanted.keys()):
-        there = sum(1 for obj in resources.list("v1", COUNTED[key], ref.namespace) if _counts(obj))
+    for key in sorted(counted.keys() & wanted.keys()):
+        # Of all kinds but pods, being there is all that counts.
+        there = sum(1 for obj in resources.list("v1", counted[key], ref.namespace, terse=key != "pods") if _counts(obj))
         if _quantity.number(used[key]) < there:
             return f"status.used counts {used[key]} {key}, and {there} are there"
     return ""

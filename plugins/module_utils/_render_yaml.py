@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+import pickle
+import re
+from functools import cache, lru_cache
 from typing import Any
 
 try:
@@ -44,6 +46,26 @@ def _loader() -> Any:
     return Loader
 
 
+# YAML allows this at the beginning of a line nowhere else than between documents.
+_BETWEEN = re.compile(r"^---[ \t]*$", re.MULTILINE)
+# What templates write is for the most part the same for every tenant: one text is read once for as long as it is among the newest.
+_TEXTS = 1024
+
+
+@lru_cache(maxsize=_TEXTS)
+def _read(text: str) -> bytes:
+    """Return the documents of a text, pickled, so that each caller gets objects of its own."""
+    return pickle.dumps(_parsed(text), pickle.HIGHEST_PROTOCOL)
+
+
+def _parsed(text: str) -> list[Any]:
+    return [document for document in yaml.load_all(text, Loader=_loader()) if document is not None]
+
+
 def documents_of(text: str) -> list[Any]:
     """Return the documents of ``text`` that are not empty. Raises yaml.YAMLError."""
-    return [document for document in yaml.load_all(text, Loader=_loader()) if document is not None]
+    try:
+        return [document for part in _BETWEEN.split(text) for document in pickle.loads(_read(part))]
+    except yaml.YAMLError:
+        # Once more as a whole: then a mark names the line of the whole text, and a directive belongs to what follows it.
+        return _parsed(text)

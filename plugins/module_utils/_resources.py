@@ -225,12 +225,9 @@ class Resources:
         Raises ApiError (409 with ``field_conflicts`` for others' fields).
         """
         ref = Ref.of(obj)
-        query = {
-            "fieldManager": MANAGER,
-            "force": "true" if force else None,
-            "dryRun": "All" if dry_run else None,
-            "fieldValidation": "Strict",
-        }
+        # An apply refuses unknown fields in any case. "Strict" has the server parse the body a second time for keys that are there twice, and
+        # what json.dumps has written holds none.
+        query = {"fieldManager": MANAGER, "force": "true" if force else None, "dryRun": "All" if dry_run else None, "fieldValidation": "Ignore"}
         path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name, query=query)
         deadline = time.monotonic() + (_ROLE_CACHE_SECONDS if ref.kind in _BINDINGS and not dry_run else 0)
         while True:
@@ -241,19 +238,21 @@ class Resources:
                     raise
             time.sleep(0.2)
 
-    def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """Create an object. Raises ApiError (409 when it exists)."""
+    def create(self, obj: Mapping[str, Any], *, dry_run: bool = False, terse: bool = False) -> dict[str, Any]:
+        """Create an object; ``terse`` returns its metadata alone. Raises ApiError (409 when it exists)."""
         ref = Ref.of(obj)
         path = self.path(ref.api_version, ref.kind, ref.namespace, query={"fieldManager": MANAGER, "dryRun": "All" if dry_run else None})
         if dry_run:
             return self.client.request("POST", path, body=obj, target=str(ref), verb="create", repeatable=True)
-        return self._once(ref, obj, lambda: self.client.request("POST", path, body=obj, target=str(ref), verb="create"))
+        accept = _METADATA if terse else None
+        return self._once(ref, obj, lambda: self.client.request("POST", path, body=obj, target=str(ref), verb="create", accept=accept))
 
-    def replace(self, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace an object; its resourceVersion makes this fail with 409 when somebody else was faster."""
+    def replace(self, obj: Mapping[str, Any], *, terse: bool = False) -> dict[str, Any]:
+        """Replace an object; its resourceVersion makes this fail with 409 when somebody else was faster. ``terse`` as above."""
         ref = Ref.of(obj)
         path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name, query={"fieldManager": MANAGER})
-        return self._once(ref, obj, lambda: self.client.request("PUT", path, body=obj, target=str(ref), verb="update", repeatable=False))
+        accept = _METADATA if terse else None
+        return self._once(ref, obj, lambda: self.client.request("PUT", path, body=obj, target=str(ref), verb="update", repeatable=False, accept=accept))
 
     def _once(self, ref: Ref, wanted: Mapping[str, Any], send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the answer to a write that must not be done twice.

@@ -41,14 +41,15 @@ class Run:
         self.dry = check_mode or options["state"] == "planned"
         self.transaction = Transaction(self.resources, self.tenant, options.get("run"), self.dry)
         self.store = Store(self.resources, self.tenant, self.transaction.touch)
-        self.record = self.store.load()
-        self.kept = self.store.kept()
+        self.record, self.kept = self.store.opened()
+        # Sets of runs that were killed before the record knew of them: none of them is a revision to return to.
+        self.unrecorded = {number for number in self.kept if number > self.record.written}
         self.deadline = time.monotonic() + float(options["wait_timeout"])
         self.new_tenant = self.resources.get(Ref("v1", "Namespace", "", self.namespace)) is None
         stand_in = (self.namespace, str(options["preflight_namespace"])) if self.new_tenant and self.dry else None
         force = bool(options.get("force_conflicts"))
         self.engine = Engine(self.resources, self.tenant, self.record.objects, force=force, stand_in=stand_in)
-        # Intents are enough to find the way back: with this, outcomes are recorded once, by the caller.
+        # Intents are enough to find the way back: with this, the caller records outcomes once, and a set that is new is itself the intent.
         self.outcomes_late = False
         self.done: list[Change] = []
         self.wrote = False
@@ -95,19 +96,28 @@ class Run:
     # What is done
 
     def begin(self, number: int, plan: Plan | None = None) -> None:
-        """Store the asked set and note it as pending, with the intents of ``plan``; nothing when it is the current one."""
-        if self.dry or number == self.record.current:
+        """Store the asked set and note it as pending, with the intents of ``plan``; nothing when it is the current one.
+
+        With a plan the record is not written where the stored set says the same; see _store.
+        """
+        if self.dry:
+            return
+        if plan is not None:
+            self.engine.announce(plan)
+        if number == self.record.current:
+            if plan is not None:
+                self.save()
             return
         kept = self.kept.get(number)
         if kept is None or kept.content_hash != self.hash:
             self.kept[number] = self.store.write(number, list(self.options["objects"]), self.hash)
         superseded, self.record.pending = self.record.pending, number
         self.record.highest = max(self.record.highest, number)
-        if plan is not None:
-            self.engine.announce(plan)
-        self.save()
         # What a killed run has staged is none to return to; its objects are in the record and go when this run finishes.
-        self.drop_revisions({superseded or number} - {number})
+        left = {superseded or number, *self.unrecorded} - {number}
+        if plan is None or left or number <= self.record.written:
+            self.save()
+        self.drop_revisions(left)
 
     def save(self) -> None:
         """Write the record if it has changed; nothing in a dry run."""
@@ -126,7 +136,8 @@ class Run:
             return
         self.transaction.touch()
         self.engine.announce(plan)
-        self.save()
+        if not self.outcomes_late:
+            self.save()
         late = False
         try:
             self.engine.execute(plan)
@@ -202,10 +213,7 @@ def in_phase(objects: Iterable[dict[str, Any]], *phases: str) -> list[dict[str, 
 
 def conclude(run: Run, number: int) -> None:
     """Note that a run has ended well, and trim the history: the newest ``keep``, never the current one."""
-    unfinished = [other for other in run.kept if other > run.record.highest and other != number]
-    if run.record.pending is not None and run.record.pending != number:
-        unfinished.append(run.record.pending)
-    run.drop_revisions(unfinished)
+    run.drop_revisions({run.record.pending or number, *run.unrecorded} - {number})
     newest = sorted(run.kept, reverse=True)[: max(1, int(run.options["keep"]))]
     run.drop_revisions(other for other in list(run.kept) if other not in newest and other != number)
     if not run.dry:

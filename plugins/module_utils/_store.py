@@ -5,6 +5,8 @@
 
 A revision is immutable, gzip-compressed JSON in chunks. The record is one mutable Secret that is only ever replaced with the
 resourceVersion it was read with, so that two runs on one tenant cannot overwrite each other's knowledge.
+
+A set is stored before anything of it is applied, so one that the record knows nothing of says what a run that was killed may have made.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
     Ref,
     Resources,
     digest,
+    phase_of,
 )
 
 REVISION_TYPE = f"{PREFIX}/release.v1"
@@ -50,7 +53,7 @@ class Record:
     """What is known of a tenant.
 
     ``current`` is promoted, ``pending`` staged or on its way back, ``finished`` the newest whose run has ended well, ``highest`` the
-    highest number ever used; ``objects`` by Ref.key.
+    highest number ever used; ``objects`` by Ref.key. ``written`` is ``highest`` as it is stored.
     """
 
     current: int | None = None
@@ -59,6 +62,7 @@ class Record:
     highest: int = 0
     objects: dict[str, Entry] = field(default_factory=dict)
     stored: dict[str, Any] | None = None
+    written: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return what is written."""
@@ -104,9 +108,20 @@ class Store:
             document = json.loads(base64.b64decode(secret["data"]["record"]))
             entries = {key: Entry(**entry) for key, entry in document["objects"].items()}
             numbers = {name: document.get(name) for name in ("current", "pending", "finished")}
-            return Record(**numbers, highest=int(document["highest"]), objects=entries, stored=secret)
+            highest = int(document["highest"])
+            return Record(**numbers, highest=highest, objects=entries, stored=secret, written=highest)
         except (KeyError, TypeError, ValueError) as error:
             raise PlatformError(f"{self._ref('record')}: the record of tenant {self.tenant} cannot be read ({error!r}); restore it from a backup") from error
+
+    def opened(self) -> tuple[Record, dict[int, Kept]]:
+        """Return the record with what a killed run may have made noted as intents, and the kept revisions."""
+        record, kept = self.load(), self.kept()
+        for number in sorted(number for number in kept if number > record.written):
+            record.pending = record.highest = number
+            for obj in numbered(self.read(number), number):
+                ref = Ref.of(obj)
+                record.objects.setdefault(ref.key, Entry(None, digest(obj), None, ref.api_version, phase_of(obj)))
+        return record, kept
 
     def save(self, record: Record) -> bool:
         """Write the record when it differs from what is stored. Returns whether it was written.
@@ -123,10 +138,12 @@ class Store:
         secret = self._secret(ref, RECORD_TYPE, {}, {}, {"record": content})
         try:
             if record.stored is None:
-                record.stored = self.resources.create(secret)
+                made = self.resources.create(secret, terse=True)
             else:
                 secret["metadata"]["resourceVersion"] = record.stored["metadata"]["resourceVersion"]
-                record.stored = self.resources.replace(secret)
+                made = self.resources.replace(secret, terse=True)
+            record.stored = {**secret, "metadata": made["metadata"]}
+            record.written = record.highest
         except ApiError as error:
             raise self._explained(error, ref) from error
         return True
@@ -184,7 +201,7 @@ class Store:
             ref = self._ref(f"r{number}-{index}")
             secret = {**self._secret(ref, REVISION_TYPE, {f"{PREFIX}/revision": f"r{number}"}, notes, {"set": chunk}), "immutable": True}
             try:
-                created = self.resources.create(secret)["metadata"].get("creationTimestamp")
+                created = self.resources.create(secret, terse=True)["metadata"].get("creationTimestamp")
             except ApiError as error:
                 raise self._explained(error, ref) from error
         return Kept(number, content, len(chunks), len(objects), str(created or ""))

@@ -12,6 +12,7 @@ description:
   - Computes from the live NetworkPolicies which pods of a tenant could connect to which pods of another one, for all pairs of tenants, and
     names the exact path where one is open - from pod, to pod, port, and the policies that allow it on each side.
   - Evaluates RBAC for each identity of a tenant (its service accounts and the subjects of its role bindings) outside of its own namespace.
+  - Compares what each tenant's quotas have counted with their limits, since creates that race with deletes can get past one.
   - With the credentials of a database administrator, tells which role of a tenant may use the schema of another one.
   - Reads only. One list request per kind serves all tenants. What really connects is tried by M(barberpro.platform.isolation_probe).
 author:
@@ -123,7 +124,7 @@ summary:
   type: str
   sample: 1000 tenants, 999000 pairs, nobody reaches anybody
 findings:
-  description: Each open path and each right too many, as a sentence.
+  description: Each open path, each right too many and each exceeded quota, as a sentence.
   returned: success
   type: list
   elements: str
@@ -155,6 +156,9 @@ report:
       type: dict
     rbac:
       description: C(identities) and C(bindings) that were looked at, and C(findings) with C(subject), C(namespace), C(target) and C(sentence).
+      type: dict
+    quotas:
+      description: C(quotas) is the number that was looked at; C(findings) have C(tenant) and C(sentence).
       type: dict
     sql:
       description: >-

@@ -83,11 +83,11 @@ tenants:
       description: A revision that was staged and neither promoted nor undone, null when there is none.
       type: int
     health:
-      description: V(healthy), V(progressing), V(failed), V(terminating) or V(empty) (no workloads).
+      description: V(healthy), V(progressing), V(failed), V(terminating), V(empty) (no workloads) or V(over_quota) (well, but more is in use than allowed).
       type: str
       sample: healthy
     health_reason:
-      description: The first reason when not healthy, else empty.
+      description: The first reason when not healthy, and each limit of its quota that the tenant is beyond, with the numbers; else empty.
       type: str
     drift:
       description: Objects that are missing or were changed by others since the last run.

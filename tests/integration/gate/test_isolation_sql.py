@@ -19,6 +19,7 @@ PATHS = {
     "pods": "/api/v1/pods",
     "policies": "/apis/networking.k8s.io/v1/networkpolicies",
     "accounts": "/api/v1/serviceaccounts",
+    "quotas": "/api/v1/resourcequotas",
     **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
 }
 ONE, OTHER = "shop-0000", "shop-0001"

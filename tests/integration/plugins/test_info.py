@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.modules import release_info, tenant_info
+from ansible_collections.barberpro.platform.plugins.modules import isolation_report, release_info, tenant_info
 
 from tests.support import modules
 
@@ -65,6 +67,39 @@ def test_drift_and_bad_health_are_told(shop: Shop) -> None:
     ]
     assert found["health"] in ("failed", "progressing")
     assert found["health_reason"].startswith(f"Deployment {shop.namespace}/booking-r1: ")
+
+
+def test_a_quota_that_creates_got_past_is_told_with_its_numbers(shop: Shop) -> None:
+    """A count that is too low is what creates racing with deletes leave behind; here it is written by hand."""
+    shop.deploy(shop.set(pods="2"))
+    container = {"name": "main", "image": "shop:1", "resources": {"limits": {"cpu": "100m"}}}
+
+    def add(name: str) -> bool:
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": shop.namespace}, "spec": {"containers": [container]}}
+        shop.kubectl("apply", "-f", "-", stdin=json.dumps(pod), check=False)
+        return f"Pod/{name}" in shop.kubectl.names("pods", shop.namespace)
+
+    def until(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, shop.kubectl("get", "pods,resourcequota", "-n", shop.namespace, "-o", "yaml")
+            time.sleep(0.2)
+
+    until(lambda: add("one"))
+    assert not add("two")
+    shop.kubectl("patch", "resourcequota", "tier", "-n", shop.namespace, "--subresource=status", "--type=merge", "-p", '{"status": {"used": {"pods": "0"}}}')
+    until(lambda: add("two"))
+    until(lambda: add("three"))
+    assert tenant_of(shop)["health"] == "healthy"
+    shop.kubectl("delete", "pod", "three", "-n", shop.namespace, "--now")
+    sentence = f"ResourceQuota {shop.namespace}/tier: pods: 3 in use, and 2 are allowed"
+    until(lambda: tenant_of(shop)["health"] == "over_quota")
+    assert tenant_of(shop)["health_reason"] == sentence
+    found = modules.call(isolation_report, {"kubeconfig": shop.kubeconfig, "names": [shop.name]})
+    assert (found["isolated"], found["findings"]) == (False, [sentence])
+    shop.kubectl("delete", "pod", "two", "-n", shop.namespace, "--now")
+    until(lambda: tenant_of(shop)["health"] == "healthy")
+    assert modules.call(isolation_report, {"kubeconfig": shop.kubeconfig, "names": [shop.name]})["isolated"]
 
 
 def test_without_health_only_the_list_is_read(shop: Shop) -> None:

@@ -7,6 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 
 from .conftest import Kubectl, Shop
 
@@ -133,3 +136,16 @@ def test_objects_of_another_tenant_are_refused(shop: Shop) -> None:
     result = shop.tenant(objects)
     assert result["msg"] == (f"ResourceQuota {shop.namespace}/tier: label barberpro.platform/tenant must be {shop.name}; correct the template that made it")
     assert shop.kubectl("get", "namespace", shop.namespace, "--ignore-not-found") == ""
+
+
+def test_a_field_that_no_object_has_is_refused_by_name(shop: Shop, client: Client) -> None:
+    objects = shop.set()
+    next(obj for obj in objects if obj["kind"] == "NetworkPolicy")["spec"]["podSelectors"] = {}
+    told = shop.tenant(objects)
+    assert told["failed"], told
+    assert told["msg"].startswith(f"NetworkPolicy {shop.namespace}/default-deny: apply refused by the API server: ")
+    assert ".spec.podSelectors: field not declared in schema" in told["msg"]
+    route = next(obj for obj in objects if obj["kind"] == "HTTPRoute")
+    route["spec"]["hostname"] = "one"
+    with pytest.raises(ApiError, match=r"\.spec\.hostname: field not declared in schema"):
+        Resources(client).apply(route, dry_run=True)

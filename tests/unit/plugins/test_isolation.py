@@ -134,6 +134,18 @@ def test_addresses_outside_are_said_with_who_may() -> None:
     ]
 
 
+def test_a_quota_that_was_got_past_is_named_with_its_numbers() -> None:
+    objects = fleet.objects(2)
+    quota = objects["quotas"][0]
+    quota["status"]["used"] = {"pods": "20", "limits.memory": "4096Mi"}
+    assert report(objects)["isolated"]
+    quota["status"]["used"] = {"pods": "21", "limits.memory": "4097Mi"}
+    found = report(objects)
+    assert found["findings"] == [f"ResourceQuota {A}/tier: limits.memory: 4097Mi in use, and 4Gi are allowed; pods: 21 in use, and 20 are allowed"]
+    assert (found["isolated"], found["summary"]) == (False, "2 tenants, 2 pairs, no path open, 1 quota exceeded")
+    assert report(objects, names=["shop-0001"])["isolated"]
+
+
 def bind(objects: Objects, namespace: str, subject: dict[str, Any], *, cluster: bool = False, rules: list[dict[str, Any]] | None = None) -> None:
     """Bind a subject to a role of its own, in a namespace or for the whole cluster."""
     kind, place = ("ClusterRole", {}) if cluster else ("Role", {"namespace": namespace})
@@ -235,6 +247,7 @@ PATHS = {
     "pods": "/api/v1/pods",
     "policies": "/apis/networking.k8s.io/v1/networkpolicies",
     "accounts": "/api/v1/serviceaccounts",
+    "quotas": "/api/v1/resourcequotas",
     **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
 }
 

@@ -172,6 +172,21 @@ def test_values_reach_yaml_unharmed(tmp_path: Path, write: Write) -> None:
     assert len(data["hash"]) == 40
 
 
+def test_a_text_that_was_read_before_gives_objects_of_their_own(tmp_path: Path, write: Write) -> None:
+    write("workloads/a.yml.j2", CONFIG % ("x", "1") + "---\n" + CONFIG % ("{{ tenant.name }}", "2"))
+    first = objects(tmp_path)
+    first[0]["data"]["key"] = "changed"
+    assert [item["data"] for item in objects(tmp_path)] == [{"key": 1}, {"key": 2}]
+
+
+def test_a_mark_names_the_line_of_the_whole_text_and_directives_are_read(tmp_path: Path, write: Write) -> None:
+    write("workloads/a.yml.j2", "%YAML 1.1\n---\n" + CONFIG % ("x", "1") + "--- # and\n" + CONFIG % ("y", "'--- \n  ---'"))
+    assert [item["data"]["key"] for item in objects(tmp_path)] == [1, "--- ---"]
+    write("workloads/a.yml.j2", CONFIG % ("x", "1") + "---\n" + CONFIG % ("y", "["))
+    with pytest.raises(RenderError, match=r"line 9, column 13|line 9"):
+        objects(tmp_path)
+
+
 def test_merge_keys_may_be_overridden(tmp_path: Path, write: Write) -> None:
     write("workloads/a.yml.j2", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {<<: {a: one, b: two}, a: three}\n")
     assert objects(tmp_path)[0]["data"] == {"a": "three", "b": "two"}
