@@ -54,3 +54,12 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
     for schema, table in rows("SELECT schemaname, tablename FROM pg_tables WHERE tablename LIKE 'alembic_version_%' ORDER BY 1, 2"):
         heads += [(schema, table, head) for (head,) in rows(f'SELECT version_num FROM "{schema}"."{table}"')]
     return {**found, "heads": heads}
+
+
+def can_log_in(user: str, password: str) -> bool:
+    """Say whether a role can log in with a password."""
+    try:
+        psycopg.connect(host=cluster.facts()["node_ip"], port=30432, user=user, password=password, dbname="barberpro", sslmode="require").close()
+    except psycopg.OperationalError:
+        return False
+    return True
