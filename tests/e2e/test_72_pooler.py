@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -112,3 +113,15 @@ def test_the_way_is_encrypted_and_the_certificate_looked_at(palermo: str) -> Non
     rows = sql.rows("SELECT bool_and(ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'booking r%'")
     assert rows[0][0] is True
     assert rows[0][1] >= 1
+
+
+def test_a_pooler_is_replaced_without_a_failed_request(palermo: str) -> None:
+    where = ("-n", "barberpro-data", "-l", "barberpro.platform/pooler=small")
+    before = {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}
+    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
+        cluster.kubectl("rollout", "restart", "deployment/pooler-small", "-n", "barberpro-data")
+        deadline = time.monotonic() + 240
+        while before & {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}:
+            assert time.monotonic() < deadline, "the pods before are still there"
+            time.sleep(2)
+    customers.assert_served(at_least=200)
