@@ -16,6 +16,7 @@ IMAGES = {name: f"registry.example/barberpro/{name}@sha256:{'0' * 64}" for name 
 PLATFORM = {
     "gateway_namespace": "barberpro-gateway", "gateway_name": "barberpro", "monitoring_namespace": "barberpro-monitoring",
     "data_namespace": "barberpro-data", "database_cidrs": [], "database_port": 5432,
+    "pooler": {"port": "6432", "ca": "certificate"},
 }  # fmt: skip
 # One person in each role, so that the bindings are judged too.
 ACCESS = {role: [{"kind": "User", "name": f"{role}@example.org"}] for role in ("owner", "operator", "viewer")}

@@ -133,13 +133,14 @@ TOOLS = (
         part=parts.SIMULATED,
     ),
     Tool("policy-agent", "", (("policy-agent", "."),), source="policy_agent"),
-    # "minimal" leaves out what only other clouds and databases need; Kubernetes' logins come as the plugin that Vault has for them.
+    # "minimal" leaves out what only clouds and databases need; Kubernetes' logins and PostgreSQL come as the plugins that Vault has for them.
     Tool(
         "vault",
         "github.com/hashicorp/vault",
         (
             ("vault", "github.com/hashicorp/vault"),
             ("vault-plugin-auth-kubernetes", f"{_VAULT_KUBERNETES}/cmd/vault-plugin-auth-kubernetes"),
+            ("vault-plugin-database-postgresql", "github.com/hashicorp/vault/plugins/database/postgresql/postgresql-database-plugin"),
         ),
         tags="minimal",
         part=parts.VAULT,

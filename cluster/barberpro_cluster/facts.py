@@ -13,7 +13,7 @@ from .outside import ACME_PORT, TSIG_ALGORITHM, tsig_secret_file
 from .shell import write_if_changed
 
 DEPLOYED = (
-    "booking", "walkin_queue", "postgresql", "envoy", "envoy_gateway", "prometheus", "alertmanager",
+    "booking", "walkin_queue", "postgresql", "pgbouncer", "envoy", "envoy_gateway", "prometheus", "alertmanager",
     "prometheus_operator", "prometheus_config_reloader",
 )  # fmt: skip
 """Keys of the image catalogue that playbooks deploy."""

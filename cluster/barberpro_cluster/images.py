@@ -57,13 +57,14 @@ IMAGES = (
     Image("booking", "services/booking/Containerfile", "services"),
     Image("walkin_queue", "services/walkin_queue/Containerfile", "services"),
     _own("postgresql"),
+    _own("pgbouncer"),
     _own("envoy", wheels="requirements.txt"),
     _own("envoy-gateway", "envoy-gateway"),
     _own("prometheus", "prometheus", base=""),
     _own("alertmanager"),
     _own("prometheus-operator", "prometheus-operator", base=""),
     _own("prometheus-config-reloader", "prometheus-config-reloader", base=""),
-    _own("vault", "vault", "vault-plugin-auth-kubernetes", part=parts.VAULT),
+    _own("vault", "vault", "vault-plugin-auth-kubernetes", "vault-plugin-database-postgresql", part=parts.VAULT),
 )
 
 PLATFORM = ("pause", "coredns", "metrics_server", "local_path_provisioner")

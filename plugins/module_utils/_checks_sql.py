@@ -82,6 +82,8 @@ def _examine(cursor: Any, driver: Any, values: Mapping[str, str], foreign: Seque
     role, own = values["user"], values["schema"]
     cursor.execute(ROLE)
     privileged, groups = cursor.fetchone()
+    # The second role of a pair is a member of the first.
+    groups = [group for group in groups if group != f"{own}_app"]
     if privileged or groups:
         extra = "has rights over the whole server" if privileged else f"is a member of {', '.join(groups)}"
         raise CheckFailed(f"role {role} {extra}", NEXT_STEP)
@@ -115,13 +117,9 @@ def _use_own(cursor: Any, role: str, schema: str) -> int:
 
 
 def _enters(cursor: Any, driver: Any, schema: str) -> bool:
-    """Return whether the role gets into a schema that is not its own: it reads a table, or could make or find one there.
-
-    Everybody may look up names in ``public``; what counts there is reading a table or creating one.
-    """
-    cursor.execute("SELECT has_schema_privilege(%s, 'USAGE'), has_schema_privilege(%s, 'CREATE')", (schema, schema))
-    usage, create = cursor.fetchone()
-    if create or (usage and schema != "public"):
+    """Return whether the role gets into a schema that is not its own: it reads a table, or could make or find one there."""
+    cursor.execute("SELECT has_schema_privilege(%s, 'USAGE') OR has_schema_privilege(%s, 'CREATE')", (schema, schema))
+    if cursor.fetchone()[0]:
         return True
     cursor.execute(TABLES, (schema,))
     for (table,) in cursor.fetchall():

@@ -57,7 +57,7 @@ def _bookings(client: Client, options: Mapping[str, Any]) -> list[dict[str, Any]
 
 
 def _tables(database: Mapping[str, Any], schema: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of the schema's tables but the bookings, read as an administrator. Raises PlatformError."""
+    """Return the rows of the schema's tables but the bookings, as the role that ``database`` names. Raises PlatformError."""
     values = {key: str(database[key]) for key in ("host", "port", "user", "password", "sslmode")} | {"dbname": str(database["name"])}
     try:
         driver, connection = connect(values, database.get("ca_file"))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _isolation_network, _isolation_rbac, _isolation_sql
+from ansible_collections.barberpro.platform.plugins.module_utils import _isolation_keys, _isolation_network, _isolation_rbac, _isolation_sql
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import plural
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
@@ -45,6 +45,7 @@ def report(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict
     seconds = {"read": time.perf_counter() - begun}
     document = build(objects, options, seconds)
     document["sql"] = _sql(resources, options, tenants_of(objects["namespaces"]), seconds)
+    document["keys"] = _keys(resources, options, tenants_of(objects["namespaces"]), seconds)
     finish(document, seconds)
     result: dict[str, Any] = {"report": document, "isolated": document["isolated"], "summary": document["summary"], "findings": document["findings"]}
     if not document["tenants"]:
@@ -127,12 +128,24 @@ def _sql(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str,
     return found
 
 
+def _keys(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str, str], seconds: dict[str, float]) -> dict[str, Any] | None:
+    """Return the part of the tenants' keys, None where the platform has no Vault."""
+    facts = _isolation_keys.facts_of(resources)
+    if not facts:
+        return None
+    begun = time.perf_counter()
+    found = _isolation_keys.examine(resources.client, facts, tenants)
+    found["findings"] = [item for item in found["findings"] if _concerns(item, list(options.get("names") or []))]
+    seconds["keys"] = time.perf_counter() - begun
+    return found
+
+
 def finish(document: dict[str, Any], seconds: Mapping[str, float]) -> None:
     """Add the findings as sentences, the summary, and how long each part took."""
-    network, sql = document["network"], document.get("sql")
+    network, parts = document["network"], [document["rbac"], document.get("sql") or {}, document.get("keys") or {}]
     paths = [path["sentence"] for path in network["paths"]]
     paths += [f"{pod} has its node's network, which no policy governs" for pod in network["host_network"]]
-    rights = [item["sentence"] for part in (document["rbac"], sql or {}) for item in part.get("findings", [])]
+    rights = [item["sentence"] for part in parts for item in part.get("findings", [])]
     over = [item["sentence"] for item in document["quotas"]["findings"]]
     document["findings"] = paths + rights + over
     document["isolated"] = not document["findings"] and not network["open_pairs"]

@@ -39,6 +39,7 @@ TEMPLATE = """<!doctype html>
 <div><dt>Role bindings</dt><dd>{{ report.rbac.bindings }}</dd></div>
 <div><dt>Quotas</dt><dd>{{ report.quotas.quotas }}</dd></div>
 <div><dt>Database</dt><dd>{{ 'not asked' if not report.sql else report.sql.pairs ~ ' pairs of role and schema' }}</dd></div>
+<div><dt>Keys</dt><dd>{{ 'no Vault' if not report['keys'] else report['keys']['keys'] ~ ' keys, ' ~ report['keys'].logins ~ ' logins' }}</dd></div>
 </dl>
 </section>
 {% if not report.isolated %}

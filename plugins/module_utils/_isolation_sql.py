@@ -31,7 +31,7 @@ CROSS JOIN LATERAL (SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') AS usage,
 WHERE r.rolname = ANY(%s) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (p.usage OR p.make)
 ORDER BY 1, 2
 """
-# Grants on tables, views, sequences and their columns, beyond those of the owner; grantee 0 is PUBLIC.
+# Grants on tables, views, sequences and their columns, beyond those of the owner, wherever they are; grantee 0 is PUBLIC.
 GRANTS = """
 SELECT n.nspname, c.relname, coalesce(r.rolname, 'PUBLIC'), array_agg(DISTINCT lower(a.privilege_type) ORDER BY lower(a.privilege_type))
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -39,13 +39,23 @@ CROSS JOIN LATERAL (
   SELECT (aclexplode(c.relacl)).* UNION ALL
   SELECT (aclexplode(t.attacl)).* FROM pg_catalog.pg_attribute t WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL) a
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
-WHERE n.nspname = ANY(%s) AND (a.grantee = 0 OR r.rolname = ANY(%s)) AND a.grantee <> c.relowner
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (a.grantee = 0 OR r.rolname = ANY(%s)) AND a.grantee <> c.relowner
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+# Functions that everybody, or a tenant's role, may call and that act for somebody else; in a tenant's schema every one that is not its own.
+FUNCTIONS = """
+SELECT n.nspname, p.proname, coalesce(r.rolname, 'PUBLIC'), ARRAY['execute']
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (p.prosecdef OR n.nspname = ANY(%s))
+  AND (a.grantee = 0 OR r.rolname = ANY(%s)) AND a.grantee <> p.proowner
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 OWNERS = """
 SELECT n.nspname, c.relname, r.rolname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
-WHERE n.nspname = ANY(%s) AND r.rolname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1, 2
+WHERE n.nspname !~ '^pg_' AND r.rolname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1, 2
 """
 CONNECT = "SELECT has_database_privilege('public', current_database(), 'CONNECT')"
 
@@ -116,11 +126,13 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
         if schemas.get(schema) == owners[role] or (schema in shared and not make):
             continue
         find(role, schemas.get(schema), f"may {' and '.join([*(['use'] if usage else []), *(['create objects in'] if make else [])])} schema {schema}")
-    cursor.execute(GRANTS, (names, roles))
+    cursor.execute(GRANTS, (roles,))
     rights = [(schema, role, f"may {', '.join(privileges)} {schema}.{table}") for schema, table, role, privileges in cursor.fetchall()]
-    cursor.execute(OWNERS, (names, roles))
+    cursor.execute(FUNCTIONS, (names, roles))
+    rights += [(schema, role, f"may {', '.join(privileges)} {schema}.{function}()") for schema, function, role, privileges in cursor.fetchall()]
+    cursor.execute(OWNERS, (roles,))
     rights += [(schema, role, f"owns {schema}.{table}") for schema, table, role in cursor.fetchall()]
     for schema, role, what in rights:
-        if owners.get(role) != schemas[schema]:
-            find(role, schemas[schema], what)
+        if schema not in shared and (schema not in schemas or owners.get(role) != schemas[schema]):
+            find(role, schemas.get(schema), what)
     return {"roles": len(roles), "schemas": len(names), "pairs": len(roles) * max(0, len(names) - 1), "findings": found}

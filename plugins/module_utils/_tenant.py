@@ -33,6 +33,7 @@ CREDENTIALS: dict[str, Any] = {
         "name": {"type": "str", "required": True},
         "data": {"type": "dict", "default": {}, "no_log": False},
         "secret_data": {"type": "dict", "default": {}, "no_log": True},
+        "initial": {"type": "dict", "default": {}, "no_log": False},
         "generate": {"type": "list", "elements": "str", "default": []},
     },
 }
@@ -132,6 +133,9 @@ def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absen
     given = {**(asked.get("data") or {}), **(asked.get("secret_data") or {})}
     wanted = {key: base64.b64encode(str(value).encode()).decode() for key, value in given.items()}
     changed = {key: value for key, value in wanted.items() if present.get(key) != value}
+    for key, value in (asked.get("initial") or {}).items():
+        if key not in present:
+            changed[key] = base64.b64encode(str(value).encode()).decode()
     for key in asked.get("generate") or []:
         if key not in present and key not in wanted:
             changed[key] = base64.b64encode(secrets.token_urlsafe(GENERATED_BYTES).encode()).decode()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _vault_database
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import CREDENTIALS, NAMESPACE, Vault, VaultError
@@ -19,7 +20,7 @@ UNSEAL = "vault-unseal"
 RECORDS_KEY = "barberpro-records"
 TENANT_POLICY = "barberpro-tenant"
 DEPLOYER = "barberpro-deployer"
-PLUGIN = "kubernetes"
+KUBERNETES = "kubernetes"
 
 
 def tenant_policy(transit: str, accessor: str) -> str:
@@ -29,15 +30,22 @@ def tenant_policy(transit: str, accessor: str) -> str:
     return _policy(rules)
 
 
-def deployer_policy(transit: str, auth: str) -> str:
-    """Return the policy of the deployer: it makes, rotates and destroys keys of tenants, and can use none of them."""
+def deployer_policy(transit: str, auth: str, database: str) -> str:
+    """Return the policy of the deployer: it makes, rotates and destroys keys of tenants, and can use none of them; it rotates their logins."""
     manage = ["create", "read", "update", "delete"]
     roles = f"auth/{auth}/role/tenant-*"
     rules = {
         f"{transit}/keys/tenant-*": manage,
+        # The isolation report looks at who may use a key.
+        f"{transit}/keys": ["list"],
+        f"auth/{auth}/role": ["list"],
+        f"sys/policies/acl/{TENANT_POLICY}": ["read"],
         f"{transit}/keys/{RECORDS_KEY}": ["read"],
         f"{transit}/sign/{RECORDS_KEY}": ["update"],
         f"{transit}/verify/{RECORDS_KEY}": ["update"],
+        f"{database}/static-roles/t_*": manage,
+        f"{database}/rotate-role/t_*": ["update"],
+        f"{database}/static-creds/t_*": ["read"],
     }
     # Whatever it makes of a role, the role gives this policy alone: the key of the namespace that the caller comes from.
     limited = f'path "{roles}" {{\n  capabilities = {_list(manage)}\n  allowed_parameters = {{\n'
@@ -60,11 +68,11 @@ def _policy(rules: Mapping[str, list[str]]) -> str:
 class Setup:
     """One run over one Vault; ``changed`` names what was written, or would be."""
 
-    def __init__(self, client: Client, facts: Mapping[str, Any], plugin_sha256: str, dry: bool) -> None:
+    def __init__(self, client: Client, facts: Mapping[str, Any], plugins: Mapping[str, str], dry: bool) -> None:
         self.vault = Vault(client, facts)
         self.facts = facts
         self.resources = Resources(client)
-        self.plugin_sha256 = plugin_sha256
+        self.plugins = plugins
         self.dry = dry
         self.changed: list[str] = []
 
@@ -131,31 +139,40 @@ class Setup:
 
     def configure(self) -> None:
         """Engines, logins, policies, the deployer's role and the key that signs records. Raises VaultError."""
-        transit, auth, approle = (str(self.facts[name]) for name in ("transit", "auth", "approle"))
+        transit, auth, approle, database = (str(self.facts[name]) for name in ("transit", "auth", "approle", "database"))
         self._ensure("sys/audit", "log/", "sys/audit/log", {"type": "file", "options": {"file_path": "stdout"}})
-        self._plugin()
+        self._plugin("auth", KUBERNETES)
+        self._plugin("database", _vault_database.PLUGIN)
         self._ensure("sys/mounts", f"{transit}/", f"sys/mounts/{transit}", {"type": "transit"})
         self._ensure("sys/auth", f"{approle}/", f"sys/auth/{approle}", {"type": "approle"})
         accessor = self._ensure("sys/auth", f"{auth}/", f"sys/auth/{auth}", {"type": "kubernetes"}).get("accessor", "")
         self._same(f"auth/{auth}/config", {"kubernetes_host": "https://kubernetes.default.svc"})
         if accessor:
             self._same(f"sys/policies/acl/{TENANT_POLICY}", {"policy": tenant_policy(transit, accessor)})
-        self._same(f"sys/policies/acl/{DEPLOYER}", {"policy": deployer_policy(transit, auth)})
+        self._same(f"sys/policies/acl/{DEPLOYER}", {"policy": deployer_policy(transit, auth, database)})
         self._same(f"auth/{approle}/role/{DEPLOYER}", {"token_policies": [DEPLOYER], "token_ttl": 900, "token_max_ttl": 3600})
         if self.vault.read(f"{transit}/keys/{RECORDS_KEY}") is None:
             self._write(f"{transit}/keys/{RECORDS_KEY}", {"type": "ed25519"})
+        self._ensure("sys/mounts", f"{database}/", f"sys/mounts/{database}", {"type": "database"})
         self._credentials(approle)
 
-    def _plugin(self) -> None:
-        """Take the login for Kubernetes from the plugin of the image, when it is not built in."""
-        if not self.plugin_sha256:
+    def _plugin(self, kind: str, name: str) -> None:
+        """Take what is not built in from the plugins of the image."""
+        if not self.plugins.get(name):
             return
-        path = f"sys/plugins/catalog/auth/{PLUGIN}"
+        path = f"sys/plugins/catalog/{kind}/{name}"
         known = (self.vault.read(path) or {}).get("data") or {}
-        if not known.get("builtin") and known.get("sha256") != self.plugin_sha256:
-            self._write(path, {"sha256": self.plugin_sha256, "command": PLUGIN})
+        if not known.get("builtin") and known.get("sha256") != self.plugins[name]:
+            self._write(path, {"sha256": self.plugins[name], "command": name})
             if known and not self.dry:
-                self.vault.write("sys/plugins/reload/backend", {"plugin": PLUGIN})
+                self.vault.write("sys/plugins/reload/backend", {"plugin": name})
+
+    def connect(self, options: Mapping[str, Any]) -> None:
+        """Tell Vault of the database whose roles it gives passwords. It connects when it is first asked to. Raises VaultError."""
+        path = f"{self.facts['database']}/config/{_vault_database.CONNECTION}"
+        wanted = _vault_database.connection(options)
+        if _vault_database.differs((self.vault.read(path) or {}).get("data") or {}, wanted):
+            self._write(path, {**wanted, "password": options["password"], "verify_connection": False})
 
     def _ensure(self, listing: str, name: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         found = (self.vault.read(listing) or {}).get("data") or {}
@@ -196,7 +213,7 @@ class Setup:
 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring Vault to what the platform needs of it and return the module's result. Raises PlatformError."""
-    setup = Setup(client, {**options["vault"], "provider": "managed"}, str(options["plugin_sha256"] or ""), check_mode)
+    setup = Setup(client, {**options["vault"], "provider": "managed"}, options["plugins"], check_mode)
     timeout = float(options["wait_timeout"])
     status = setup.status(timeout)
     if check_mode and (not status["initialized"] or status["sealed"]):
@@ -205,6 +222,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     setup.administrate(key, timeout)
     try:
         setup.configure()
+        if options["database"]:
+            setup.connect(options["database"])
     finally:
         setup.finish()
     return {"changed": bool(setup.changed), "changes": setup.changed, "version": str(status.get("version", ""))}

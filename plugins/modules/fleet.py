@@ -67,6 +67,10 @@ options:
             description: Keys whose values are secret and given, brought to these values.
             type: dict
             default: {}
+          initial:
+            description: Keys that are not secret and get these values when they have none. An existing value is kept.
+            type: dict
+            default: {}
           generate:
             description: Keys that get a random value of 256 bits when they have none.
             type: list

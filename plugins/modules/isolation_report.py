@@ -14,6 +14,7 @@ description:
   - Evaluates RBAC for each identity of a tenant (its service accounts and the subjects of its role bindings) outside of its own namespace.
   - Compares what each tenant's quotas have counted with their limits, since creates that race with deletes can get past one.
   - With the credentials of a database administrator, tells which role of a tenant may use the schema of another one.
+  - Where the platform has a Vault, tells who can use which tenant's key, the deployer that asks included.
   - Reads only. One list request per kind serves all tenants. What really connects is tried by M(barberpro.platform.isolation_probe).
 author:
   - BarberPro operations (@barberpro)
@@ -80,10 +81,10 @@ options:
         type: str
         default: booking-database
       shared_schemas:
-        description: Schemas into which every role may look. Creating objects there is a finding all the same.
+        description: Schemas that tenants may use together. Creating objects there is a finding all the same.
         type: list
         elements: str
-        default: [public]
+        default: []
 extends_documentation_fragment:
   - barberpro.platform.cluster
   - barberpro.platform.cluster.attributes
@@ -165,6 +166,9 @@ report:
         C(roles), C(schemas) and C(pairs) that were looked at, C(findings) with C(role), C(target) and C(sentence), and the tenants
         C(without_schema). Null when no O(database) is given.
       type: dict
+    keys:
+      description: C(keys) and C(logins) of Vault that were looked at, the tenants C(without_key), and C(findings). Null where the platform has no Vault.
+      type: dict
     seconds:
       description: How long each part took, in seconds.
       type: dict
@@ -186,7 +190,7 @@ DATABASE: dict[str, Any] = {
     "sslmode": {"type": "str", "default": "require"},
     "ca_file": {"type": "path"},
     "secret": {"type": "str", "default": "booking-database", "no_log": False},
-    "shared_schemas": {"type": "list", "elements": "str", "default": ["public"]},
+    "shared_schemas": {"type": "list", "elements": "str", "default": []},
 }
 
 

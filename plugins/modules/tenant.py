@@ -54,6 +54,10 @@ options:
         description: Keys whose values are secret and given, brought to these values.
         type: dict
         default: {}
+      initial:
+        description: Keys that are not secret and get these values when they have none. An existing value is kept.
+        type: dict
+        default: {}
       generate:
         description: Keys that get a random value of 256 bits when they have none. An existing value is kept.
         type: list
@@ -100,7 +104,8 @@ EXAMPLES = r"""
     objects: "{{ template_dirs | barberpro.platform.render(context) }}"
     credentials:
       - name: booking-database
-        data: {host: postgresql.barberpro-data.svc, port: "5432", user: barbershop_palermo_app}
+        data: {host: postgresql.barberpro-data.svc, port: "5432"}
+        initial: {user: barbershop_palermo_app}
         generate: [password]
 
 - name: Remove the tenant with all it has in the cluster

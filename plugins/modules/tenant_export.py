@@ -45,7 +45,7 @@ options:
     type: str
     required: true
   database:
-    description: How to reach PostgreSQL as an administrator (C(host), C(port), C(name), C(user), C(password), C(sslmode), C(ca_file)).
+    description: How to reach PostgreSQL as a role that may read the schema (C(host), C(port), C(name), C(user), C(password), C(sslmode), C(ca_file)).
     type: dict
     required: true
   path:
@@ -62,7 +62,7 @@ EXAMPLES = r"""
     namespace: tenant-barbershop-palermo
     selector: app.kubernetes.io/component=booking
     schema: t_0123456789abcdef0123
-    database: {host: 10.0.0.5, port: 5432, name: barberpro, user: admin, password: "{{ password }}", sslmode: require}
+    database: {host: 10.0.0.5, port: 5432, name: barberpro, user: t_0123456789abcdef0123_ro, password: "{{ password }}", sslmode: require}
     path: exports/barbershop-palermo
 """
 

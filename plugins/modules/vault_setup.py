@@ -16,6 +16,7 @@ description:
   - Sees to a transit engine, logins for Kubernetes and for the deployer (an AppRole, in the Secret C(barberpro-system/vault-deployer)),
     the policies of tenants and deployer, and the key that signs records.
   - The root token that it needs is made of the unseal key and given back at the end of the run.
+  - Sees to a database engine too, which makes the passwords of tenants' roles in PostgreSQL.
   - Vault is reached by a port-forward to its pod.
 author:
   - BarberPro operations (@barberpro)
@@ -32,13 +33,17 @@ attributes:
     support: full
 options:
   vault:
-    description: Names of the mounts, C(transit), C(auth) and C(approle).
+    description: Names of the mounts, C(transit), C(auth), C(approle) and C(database).
     type: dict
     required: true
-  plugin_sha256:
-    description: Digest of the plugin for logins from Kubernetes, when the image brings it as a plugin. Empty when it is built in.
-    type: str
-    default: ""
+  plugins:
+    description: Digests (SHA-256) of what the image brings as plugins, by name, C(kubernetes) and C(postgresql-database-plugin). What is not named is built in.
+    type: dict
+    default: {}
+  database:
+    description: How Vault reaches PostgreSQL (C(host), C(port), C(name), C(user), C(password), C(sslmode), C(ca)). Without it Vault is told of none.
+    type: dict
+    default: {}
   wait_timeout:
     description: Seconds to wait until Vault answers.
     type: float
@@ -50,7 +55,7 @@ seealso:
 EXAMPLES = r"""
 - name: Open and configure Vault
   barberpro.platform.vault_setup:
-    vault: {transit: barberpro-transit, auth: barberpro-kubernetes, approle: barberpro-approle}
+    vault: {transit: barberpro-transit, auth: barberpro-kubernetes, approle: barberpro-approle, database: barberpro-database}
 """
 
 RETURN = r"""
@@ -80,7 +85,8 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
         argument_spec={
             **_module.CLUSTER_ARGUMENTS,
             "vault": {"type": "dict", "required": True},
-            "plugin_sha256": {"type": "str", "default": ""},
+            "plugins": {"type": "dict", "default": {}},
+            "database": {"type": "dict", "default": {}, "no_log": True},
             "wait_timeout": {"type": "float", "default": 120.0},
         },
         supports_check_mode=True,

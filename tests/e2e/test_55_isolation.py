@@ -71,7 +71,7 @@ def test_nobody_reaches_either_and_they_reach_nobody(palermo: str, recoleta: str
         assert document["network"]["pairs"] >= 2
         assert document["network"]["paths"] == []
         assert document["rbac"]["findings"] == document["sql"]["findings"] == []
-        assert document["sql"]["roles"] >= 4
+        assert document["sql"]["roles"] >= 6
         assert document["sql"]["schemas"] >= 2
 
 

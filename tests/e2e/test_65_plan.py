@@ -35,7 +35,7 @@ def test_of_a_new_tenant_equals_what_its_deploy_did(fresh_deployed: Run, recolet
     schema = sql.schema_of(recoleta)
     assert plan["database"]["schema"] == schema
     roles = {row[0] for row in after["sql"]["roles"]} - {row[0] for row in before["sql"]["roles"]}
-    assert roles == {f"{schema}_owner", f"{schema}_app"}
+    assert roles == {f"{schema}_owner", f"{schema}_app", f"{schema}_ro"}
     assert all(any(role in change for change in plan["database"]["changes"]) for role in roles)
     assert {row[0] for row in after["sql"]["schemas"]} - {row[0] for row in before["sql"]["schemas"]} == {schema}
     assert f"create schema {schema}" in plan["database"]["changes"]

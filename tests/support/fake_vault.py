@@ -17,7 +17,10 @@ ROOT = "s.root-of-this-run-only-0001"
 
 @dataclass
 class FakeVault:
-    """``held`` is what was written by path; ``initialized`` and ``sealed`` as Vault says it; ``writes`` the paths written to."""
+    """``held`` is what was written by path; ``initialized`` and ``sealed`` as Vault says it; ``writes`` the paths written to.
+
+    ``granted`` is what the deployer may do at a path, nothing where it is not named.
+    """
 
     held: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -25,6 +28,8 @@ class FakeVault:
     sealed: bool = False
     builtin: bool = False
     writes: list[str] = field(default_factory=list)
+    granted: dict[str, list[str]] = field(default_factory=dict)
+    passwords: int = 0
     signer: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     def __call__(self, request: Request) -> Reply:
@@ -57,6 +62,12 @@ class FakeVault:
         return self.write(request.method, path, body)
 
     def read(self, path: str) -> Reply:
+        if path.endswith("?list=true"):
+            stem = path.partition("?")[0] + "/"
+            names = sorted(name.removeprefix(stem) for name in {**self.keys, **self.held} if name.startswith(stem))
+            return Reply(200, {"data": {"keys": names}}) if names else Reply(404, {"errors": []})
+        if "/static-creds/" in path:
+            return Reply(200, {"data": {"password": self.held[path.replace("/static-creds/", "/static-roles/")]["password"]}})
         if path in ("sys/audit", "sys/mounts", "sys/auth"):
             found = {f"{name.rpartition('/')[2]}/": {**value, "accessor": "acc_1"} for name, value in self.held.items() if name.startswith(f"{path}/")}
             return Reply(200, {"data": found})
@@ -74,6 +85,15 @@ class FakeVault:
             if key is not None and not key.get("deletion_allowed"):
                 return Reply(400, {"errors": ["deletion is not allowed for this key"]})
             (self.keys if path in self.keys else self.held).pop(path)
+        elif path == "sys/capabilities-self":
+            return Reply(200, {"data": {one: self.granted.get(one, ["deny"]) for one in body["paths"]}})
+        elif "/static-roles/" in path or "/rotate-role/" in path:
+            self.passwords += 1
+            role = self.held.setdefault(path.replace("/rotate-role/", "/static-roles/"), dict(body))
+            role["password"] = f"made-{self.passwords}"
+        elif "/config/" in path and "connection_url" in body:
+            details = {key: body[key] for key in ("connection_url", "username", "password_authentication", "tls_ca") if key in body}
+            self.held[path] = {"plugin_name": body["plugin_name"], "allowed_roles": body["allowed_roles"].split(","), "connection_details": details}
         elif path.endswith("/secret-id"):
             return Reply(200, {"data": {"secret_id": "secret-7"}})
         elif "/sign/" in path:

@@ -82,3 +82,12 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
         heads += [(schema, table, head) for (head,) in rows(f'SELECT version_num FROM "{schema}"."{table}"')]
     beside = _names_beside()
     return {key: [kept for row in part if (kept := _without(beside, row)) is not None] for key, part in {**found, "heads": heads}.items()}
+
+
+def can_log_in(user: str, password: str) -> bool:
+    """Say whether a role can log in with a password."""
+    try:
+        psycopg.connect(host=cluster.facts()["node_ip"], port=30432, user=user, password=password, dbname="barberpro", sslmode="require").close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -16,6 +16,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from barberpro_service.config import ConfigError, DatabaseSettings, SslMode, read_database
 
 CONNECT_SECONDS = 5.0
+# A connection this old is replaced before its next use: so long rotated credentials and a leaving pooler take to be done with the old ones.
+RECYCLE_SECONDS = 60
 # A request must not hang on a lock or a runaway query: milliseconds, set for every connection of the pool.
 SESSION = {"statement_timeout": "8000", "lock_timeout": "3000", "idle_in_transaction_session_timeout": "15000"}
 
@@ -49,11 +51,14 @@ async def connect(
 ) -> asyncpg.Connection[asyncpg.Record]:
     """Open one connection whose search_path is the tenant's schema alone.
 
-    Raises DatabaseUnavailable with one sentence: address, reason, next step.
+    The session's settings are set, not sent along at the start, which poolers refuse. Raises DatabaseUnavailable with one
+    sentence: address, reason, next step.
     """
+    schema = '"' + settings.schema.replace('"', '""') + '"'
+    wanted = {"search_path": schema, **{name: f"'{value}'" for name, value in (SESSION if session is None else session).items()}}
     where = f"database {settings.dbname} at {settings.host}:{settings.port} as {settings.user}"
     try:
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             host=settings.host,
             port=settings.port,
             database=settings.dbname,
@@ -61,13 +66,14 @@ async def connect(
             password=settings.password,
             ssl=_ssl(settings),
             timeout=CONNECT_SECONDS,
-            server_settings={
-                "search_path": '"' + settings.schema.replace('"', '""') + '"',
-                "application_name": application,
-                "timezone": "UTC",
-                **(SESSION if session is None else session),
-            },
+            server_settings={"application_name": application, "timezone": "UTC"},
         )
+        try:
+            await connection.execute("; ".join(f"SET {name} = {value}" for name, value in wanted.items()), timeout=CONNECT_SECONDS)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
     except TimeoutError as error:
         raise DatabaseUnavailable(
             f"{where}: no answer within {CONNECT_SECONDS:g} s; check the address and the network policy"
@@ -103,7 +109,7 @@ def engine_from(
         pool_size=pool_size,
         max_overflow=pool_overflow,
         pool_timeout=5,
-        pool_recycle=600,
+        pool_recycle=RECYCLE_SECONDS,
         pool_pre_ping=True,
         # Parameters are customers' data: they must not turn up in an exception's text.
         hide_parameters=True,

@@ -15,7 +15,7 @@ from .conftest import Kubectl, Shop
 
 pytestmark = pytest.mark.simulated
 CREDENTIALS = [
-    {"name": "booking-database", "data": {"host": "db.example", "port": 5432}, "generate": ["password"]},
+    {"name": "booking-database", "data": {"host": "db.example", "port": 5432}, "initial": {"user": "first"}, "generate": ["password"]},
     {"name": "booking-admin", "secret_data": {"given": "canary-given"}, "generate": ["token"]},
 ]
 
@@ -43,7 +43,8 @@ def test_generated_values_are_kept_and_never_shown(shop: Shop) -> None:
     before = values(shop.kubectl, shop.namespace, "booking-database")
     assert len(before["password"]) >= 43
     assert (before["host"], before["port"]) == ("db.example", "5432")
-    moved = [{**CREDENTIALS[0], "data": {"host": "other.example", "port": 5432}}, CREDENTIALS[1]]
+    assert before["user"] == "first"
+    moved = [{**CREDENTIALS[0], "data": {"host": "other.example", "port": 5432}, "initial": {"user": "second"}}, CREDENTIALS[1]]
     second = shop.tenant(shop.set(), credentials=moved, diff=True)
     after = values(shop.kubectl, shop.namespace, "booking-database")
     assert after == {**before, "host": "other.example"}

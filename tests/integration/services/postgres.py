@@ -15,6 +15,9 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support import database_role
+
+POOLER = "password-of-the-pooler"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "120"}
 
 
@@ -83,7 +86,8 @@ def server():
         try:
             with psycopg.connect(running.admin.replace("dbname=barberpro", "dbname=postgres"), autocommit=True) as connection:
                 connection.execute("CREATE DATABASE barberpro")
-                connection.execute("REVOKE ALL ON DATABASE barberpro FROM PUBLIC")
+            with psycopg.connect(running.admin, autocommit=True) as connection:
+                connection.execute(database_role.shared(database_pooler_password=POOLER))
             yield running
         finally:
             running.stop()
@@ -99,6 +103,7 @@ class Tenant:
     schema: str
     app_dir: Path
     owner_dir: Path
+    ro_dir: Path
     admin_dir: Path
 
     def sql(self, statement: str, *parameters: object) -> list[tuple]:
@@ -113,26 +118,26 @@ class Tenant:
 
 
 def create_tenant(running: Server, folder: Path) -> Tenant:
-    """Schema, owner and app roles as the platform's database role makes them: the app gets rows, never definitions."""
+    """Schema and roles as the platform's database role makes them."""
     schema = "t_" + secrets.token_hex(6)
-    tenant = Tenant(running, schema, folder / "database", folder / "database-owner", folder / "admin")
+    folders = {"owner": folder / "database-owner", "app": folder / "database", "ro": folder / "database-readonly"}
+    tenant = Tenant(running, schema, folders["app"], folders["owner"], folders["ro"], folder / "admin")
+    passwords = {role: secrets.token_hex(12) for role in folders}
+    for role, directory in folders.items():
+        directory.mkdir(parents=True)
+        values = {
+            "host": "127.0.0.1", "port": str(running.port), "dbname": "barberpro", "schema": schema,
+            "sslmode": "disable", "user": f"{schema}_{role}", "password": passwords[role],
+        }
+        for key, value in values.items():
+            (directory / key).write_text(value)
     with psycopg.connect(running.admin, autocommit=True) as connection:
-        for role, directory in (("owner", tenant.owner_dir), ("app", tenant.app_dir)):
-            password = secrets.token_hex(12)
-            connection.execute(f"CREATE ROLE {schema}_{role} LOGIN PASSWORD '{password}' NOSUPERUSER NOCREATEDB NOCREATEROLE")
-            connection.execute(f"GRANT CONNECT ON DATABASE barberpro TO {schema}_{role}")
-            directory.mkdir(parents=True)
-            values = {
-                "host": "127.0.0.1", "port": str(running.port), "dbname": "barberpro", "schema": schema,
-                "sslmode": "disable", "user": f"{schema}_{role}", "password": password,
-            }
-            for key, value in values.items():
-                (directory / key).write_text(value)
-        connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION {schema}_owner")
-        connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}_app")
-        defaults = f"ALTER DEFAULT PRIVILEGES FOR ROLE {schema}_owner IN SCHEMA {schema}"
-        connection.execute(f"{defaults} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {schema}_app")
-        connection.execute(f"{defaults} GRANT USAGE, SELECT ON SEQUENCES TO {schema}_app")
+        connection.execute(
+            database_role.tenant(
+                database_schema=schema, database_owner_password=passwords["owner"], database_app_password=passwords["app"],
+                database_readonly_password=passwords["ro"],
+            )
+        )
     tenant.admin_dir.mkdir()
     (tenant.admin_dir / "token").write_text("operator-token\n")
     return tenant

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import deployer_policy, tenant_policy
-from ansible_collections.barberpro.platform.plugins.modules import offboarding, tenant_encryption, tenant_key, vault_setup
+from ansible_collections.barberpro.platform.plugins.modules import offboarding, tenant_encryption, tenant_key, tenant_login, vault_setup
 
 from tests.support.api_stand_in import StandIn, ready_pod, secret
 from tests.support.fake_vault import FakeVault
 from tests.support.loopback import Reply, Request
 from tests.support.modules import call
 
-MOUNTS = {"transit": "tr", "auth": "k8s", "approle": "ar"}
+MOUNTS = {"transit": "tr", "auth": "k8s", "approle": "ar", "database": "db"}
+PLUGINS = {"kubernetes": "ab" * 32, "postgresql-database-plugin": "cd" * 32}
+DATABASE = {
+    "host": "postgresql.barberpro-data.svc", "port": 5432, "name": "barberpro", "user": "barberpro_vault", "password": "canary-of-vault",
+    "sslmode": "verify-full", "ca": "certificate",
+}
 FACTS = {**MOUNTS, "provider": "managed", "address": "https://vault.barberpro-vault.svc:8200", "ca": "", "audience": "vault"}
 SYSTEM = "/api/v1/namespaces/barberpro-system"
 
@@ -68,15 +73,20 @@ def key_of(api: StandIn, tenant: str = "palermo", check: bool = False, **options
 
 def test_a_new_vault_is_opened_and_configured_once(api: StandIn, vault: FakeVault) -> None:
     vault.initialized = False
-    first = setup(api, plugin_sha256="ab" * 32)
+    first = setup(api, plugins=PLUGINS, database=DATABASE)
     assert first["changes"][:2] == ["initialised", "unsealed"]
     assert {"sys/audit/log", "sys/mounts/tr", "sys/auth/k8s", "sys/auth/ar", "sys/plugins/catalog/auth/kubernetes"} <= set(vault.writes)
+    assert {"sys/mounts/db", "sys/plugins/catalog/database/postgresql-database-plugin", "db/config/postgresql"} <= set(vault.writes)
+    assert vault.held["db/config/postgresql"]["connection_details"] == {
+        "connection_url": "postgresql://{{username}}:{{password}}@postgresql.barberpro-data.svc:5432/barberpro?sslmode=verify-full",
+        "username": "barberpro_vault", "password_authentication": "scram-sha-256", "tls_ca": "certificate",
+    }
     kept = api.answers["GET /api/v1/namespaces/barberpro-vault/secrets/vault-unseal"]["data"]
     assert kept == encoded({"key": "dW5zZWFs"})
     assert api.answers[f"GET {SYSTEM}/secrets/vault-deployer"]["data"] == encoded({"role_id": "role-7", "secret_id": "secret-7"})
     assert api.log[-1].path == "/v1/auth/token/revoke-self"
     vault.writes.clear()
-    assert setup(api, plugin_sha256="ab" * 32) == {"changed": False, "changes": [], "version": "1.21.0"}
+    assert setup(api, plugins=PLUGINS, database=DATABASE) == {"changed": False, "changes": [], "version": "1.21.0"}
     assert vault.writes == []
 
 
@@ -113,7 +123,7 @@ def test_a_vault_of_somebody_else_is_left_alone(api: StandIn, vault: FakeVault) 
 
 def test_a_builtin_login_needs_no_plugin(api: StandIn, vault: FakeVault) -> None:
     vault.initialized, vault.builtin = False, True
-    setup(api, plugin_sha256="ab" * 32)
+    setup(api, plugins=PLUGINS)
     assert "sys/plugins/catalog/auth/kubernetes" not in vault.writes
 
 
@@ -122,7 +132,7 @@ def test_no_policy_lets_one_tenant_at_the_key_of_another() -> None:
     name = "{{identity.entity.aliases.acc_1.metadata.service_account_namespace}}"
     paths = [line.split('"')[1] for line in own.splitlines() if line.startswith("path")]
     assert paths == [f"tr/{use}/{name}" for use in ("keys", "datakey/plaintext", "decrypt", "rewrap")]
-    deployer = deployer_policy("tr", "k8s")
+    deployer = deployer_policy("tr", "k8s", "db")
     # It manages keys and uses none; the roles that it makes give one policy only.
     assert not [word for word in ("decrypt", "datakey", "export", "encrypt", "backup") if word in deployer]
     assert '"token_policies" = ["barberpro-tenant"]' in deployer
@@ -163,6 +173,24 @@ def test_a_key_is_destroyed_by_name_and_no_other(api: StandIn, known: FakeVault)
     assert list(known.keys) == ["tr/keys/tenant-palermo-2"]
     assert list(known.held) == ["auth/k8s/role/tenant-palermo-2"]
     assert key_of(api, state="absent", confirm="palermo")["changed"] is False
+
+
+def login_of(api: StandIn, check: bool = False, **options: Any) -> dict[str, Any]:
+    return call(tenant_login, {"kubeconfig": api.kubeconfig, "role": "t_1_app_b", "vault": FACTS, **options}, check=check)
+
+
+def test_a_role_gets_a_password_of_vault_and_another_each_time(api: StandIn, known: FakeVault) -> None:
+    assert login_of(api, check=True) == {"changed": True, "role": "t_1_app_b", "password": ""}
+    assert known.writes == []
+    first = login_of(api)
+    assert known.held["db/static-roles/t_1_app_b"] == {"db_name": "postgresql", "username": "t_1_app_b", "rotation_period": 315360000, "password": "made-1"}
+    second = login_of(api)
+    assert (first["password"], second["password"]) == ("made-1", "made-2")
+    assert known.writes == ["db/static-roles/t_1_app_b", "db/rotate-role/t_1_app_b"]
+    assert login_of(api, state="absent", check=True)["changed"] is True
+    assert login_of(api, state="absent")["changed"] is True
+    assert login_of(api, state="absent")["changed"] is False
+    assert known.held == {}
 
 
 def test_what_is_wrong_with_vault_is_said(api: StandIn, vault: FakeVault) -> None:

@@ -1,0 +1,127 @@
+"""The tier's limits, tried from inside a tenant's own pod with the tenant's own credentials: too much is refused, and the neighbour goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.test_50_tenants import pod_of, probe
+from tests.support import cluster, sql
+from tests.support.customers import Customers
+
+pytestmark = pytest.mark.cluster
+SMALL: dict[str, Any] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]["small"]
+
+PRELUDE = """
+import asyncio, asyncpg, json, pathlib, ssl, time
+folder = pathlib.Path("/etc/barberpro/database")
+values = {name: (folder / name).read_text().strip() for name in ("host", "port", "dbname", "user", "password", "schema")}
+context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+def connect(**more):
+    return asyncpg.connect(host=values["host"], port=int(values["port"]), database=values["dbname"], user=values["user"], password=values["password"],
+                           timeout=20, **{"ssl": context, **more})
+async def seconds_of(doing):
+    begun = time.monotonic()
+    try:
+        await doing
+        said = "done"
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    return {"seconds": round(time.monotonic() - begun, 1), "said": said}
+"""
+MANY = """
+async def main():
+    held, said = [], "none"
+    try:
+        while len(held) < 200:
+            connection = await connect()
+            held.append(connection)
+            await connection.execute("SELECT 1")
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    print(json.dumps({"held": len(held), "said": said}), flush=True)
+    await asyncio.sleep(3)
+asyncio.run(main())
+"""
+LONG = """
+async def long():
+    connection = await connect()
+    await connection.execute("SET statement_timeout = 0")
+    return await seconds_of(connection.execute("SELECT pg_sleep(120)"))
+async def idle():
+    connection = await connect()
+    await connection.execute("SET idle_in_transaction_session_timeout = 0")
+    await connection.execute("BEGIN")
+    async def wait():
+        while True:
+            await asyncio.sleep(1)
+            if connection.is_closed():
+                raise ConnectionError("closed")
+    return await seconds_of(asyncio.wait_for(wait(), 120))
+async def main():
+    print(json.dumps(await asyncio.gather(long(), idle())))
+asyncio.run(main())
+"""
+TLS = """
+async def main():
+    stranger = ssl.create_default_context()
+    print(json.dumps([await seconds_of(connect(ssl=False)), await seconds_of(connect(ssl=stranger))]))
+asyncio.run(main())
+"""
+
+
+def inside(tenant: str, script: str) -> Any:
+    """Run a script in the tenant's booking pod, and return what it says."""
+    output = cluster.kubectl("exec", "-n", f"tenant-{tenant}", pod_of(tenant, "booking"), "--", "python", "-c", PRELUDE + script)
+    return json.loads(output)
+
+
+def test_services_reach_the_pooler_of_their_tier_and_no_other_way(palermo: str) -> None:
+    assert [item["actual"] for item in probe(palermo, "booking", "--open", "pooler-small.barberpro-data.svc:6432")] == ["open"]
+    closed = ["pooler-medium.barberpro-data.svc:6432", "pooler-enterprise.barberpro-data.svc:6432", "postgresql.barberpro-data.svc:5432"]
+    found = probe(palermo, "booking", *[word for target in closed for word in ("--closed", target)])
+    assert [item["actual"] for item in found] == ["closed"] * 3
+
+
+def test_too_many_connections_are_refused_and_the_neighbour_goes_on(palermo: str, recoleta: str) -> None:
+    with Customers(recoleta, "/api/v1/business") as customers:
+        found = inside(palermo, MANY)
+    assert "query_wait_timeout" in found["said"], found
+    # Its own services hold some of them.
+    assert SMALL["connections"] - 20 <= found["held"] <= SMALL["connections"] + 1, found
+    customers.assert_served()
+    assert cluster.ask(palermo, "/api/v1/business").status == 200
+
+
+def test_a_statement_and_a_transaction_end_in_time_whatever_the_client_sets(palermo: str) -> None:
+    long, idle = inside(palermo, LONG)
+    assert "query_timeout" in long["said"] or "ConnectionDoesNotExist" in long["said"], long
+    assert SMALL["statement_seconds"] <= long["seconds"] < SMALL["statement_seconds"] + 10
+    assert idle["said"] == "ConnectionError: closed"
+    assert SMALL["idle_transaction_seconds"] - 1 <= idle["seconds"] < SMALL["idle_transaction_seconds"] + 10
+
+
+def test_the_way_is_encrypted_and_the_certificate_looked_at(palermo: str) -> None:
+    plain, stranger = inside(palermo, TLS)
+    assert "SSL required" in plain["said"], plain
+    assert "CERTIFICATE_VERIFY_FAILED" in stranger["said"], stranger
+    # From the poolers to the server it is too.
+    rows = sql.rows("SELECT bool_and(ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'booking r%'")
+    assert rows[0][0] is True
+    assert rows[0][1] >= 1
+
+
+def test_a_pooler_is_replaced_without_a_failed_request(palermo: str) -> None:
+    where = ("-n", "barberpro-data", "-l", "barberpro.platform/pooler=small")
+    before = {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}
+    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
+        cluster.kubectl("rollout", "restart", "deployment/pooler-small", "-n", "barberpro-data")
+        deadline = time.monotonic() + 240
+        while before & {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}:
+            assert time.monotonic() < deadline, "the pods before are still there"
+            time.sleep(2)
+    customers.assert_served(at_least=200)

@@ -1,0 +1,102 @@
+"""The services' password for the database is changed while customers come: nobody notices, and the role before stays good until the next time."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+
+from tests.support import cluster, sql
+from tests.support.customers import Customers
+from tests.support.playbooks import Run, deploy, play
+
+pytestmark = pytest.mark.cluster
+FIRST: dict[str, str] = {}
+"""The credentials before the first rotation."""
+BOUND = 240.0
+"""Seconds within which pods must have changed over."""
+
+
+def secret_of(tenant: str) -> dict[str, str]:
+    """Return the credentials that the services are given."""
+    data = cluster.objects("secret", "booking-database", "-n", f"tenant-{tenant}")[0]["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def rotate(tenant: str, *arguments: str) -> Run:
+    """Run the playbook."""
+    return play("rotate_credentials.yml", *arguments, extra={"tenant_name": tenant})
+
+
+def long_ago(tenant: str) -> None:
+    """Have the Secret say that the last rotation was long ago."""
+    cluster.kubectl("annotate", "secret", "booking-database", "-n", f"tenant-{tenant}", "barberpro.platform/rotated=1", "--overwrite")
+
+
+def sessions(role: str) -> int:
+    """Return how many sessions a role has on the server."""
+    return int(sql.rows(f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND application_name <> ''")[0][0])
+
+
+def wait_for_the_change(new: str, old: str) -> float:
+    """Wait until the services work as the new role and no longer as the old; return the seconds that it took."""
+    begun = time.monotonic()
+    while sessions(new) == 0 or sessions(old) > 0:
+        assert time.monotonic() - begun < BOUND, f"after {BOUND:g} s {new} has {sessions(new)} sessions and {old} has {sessions(old)}"
+        time.sleep(2)
+    return time.monotonic() - begun
+
+
+def test_a_dry_run_says_what_it_would_do(palermo: str) -> None:
+    long_ago(palermo)
+    before = secret_of(palermo)
+    run = rotate(palermo, "--check")
+    assert run.code == 0, run.output
+    assert "would give" in run.words()
+    assert secret_of(palermo) == before
+
+
+def test_customers_notice_nothing_and_both_roles_are_good(palermo: str) -> None:
+    before = secret_of(palermo)
+    FIRST.update(before)
+    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
+        run = rotate(palermo)
+        assert run.code == 0, run.output
+        after = secret_of(palermo)
+        schema = before["schema"]
+        assert {before["user"], after["user"]} == {f"{schema}_app", f"{schema}_app_b"}
+        assert before["password"] not in run.output
+        assert after["password"] not in run.output
+        maker = "Vault" if "vault" in cluster.facts()["images"] else "this run (the platform has no Vault that keeps them)"
+        assert f"role {after['user']} has a new password of {maker}; within 300 s all pods use it" in run.words()
+        wait_for_the_change(after["user"], before["user"])
+        early = rotate(palermo)
+        assert early.code != 0
+        assert "pods may still use the role that would be next. Run again in" in early.words()
+        assert secret_of(palermo) == after
+    customers.assert_served(at_least=200)
+    for login in (before, after):
+        assert sql.can_log_in(login["user"], login["password"])
+
+
+def test_a_deploy_leaves_the_pair_as_it_is(palermo: str) -> None:
+    before = secret_of(palermo)
+    run = deploy(palermo)
+    assert run.code == 0, run.output
+    assert secret_of(palermo) == before
+    assert "changed=0" in run.output
+
+
+def test_the_next_rotation_returns_to_the_first_and_ends_the_old_password(palermo: str) -> None:
+    long_ago(palermo)
+    before = secret_of(palermo)
+    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
+        run = rotate(palermo)
+        assert run.code == 0, run.output
+        after = secret_of(palermo)
+        wait_for_the_change(after["user"], before["user"])
+    customers.assert_served(at_least=200)
+    assert after["user"] == FIRST["user"]
+    assert sql.can_log_in(before["user"], before["password"])
+    assert not sql.can_log_in(FIRST["user"], FIRST["password"])

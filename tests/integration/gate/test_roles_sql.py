@@ -1,0 +1,144 @@
+"""What a tenant's roles can reach, tried as each of them on a real PostgreSQL, whatever they set; and what is closed to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.services import postgres
+from tests.support import database_role
+
+ROLES = ("owner", "app", "ro")
+# What a client might hope for: the names of roles and schemas, and settings by which elsewhere rows are told apart.
+HOPES = ("app.tenant", "row_security", "session_replication_role")
+
+
+@pytest.fixture
+def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> postgres.Tenant:
+    """Another tenant; both have a table with a row, a sequence and a function."""
+    other = postgres.create_tenant(pg, tmp_path / "neighbour")
+    for one in (tenant, other):
+        one.sql(
+            f"SET ROLE {one.schema}_owner; CREATE TABLE {one.schema}.bookings (id serial PRIMARY KEY, name text); "
+            f"INSERT INTO {one.schema}.bookings (name) VALUES ('{one.schema}'); "
+            f"CREATE FUNCTION {one.schema}.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM {one.schema}.bookings'"
+        )
+    return other
+
+
+def as_role(tenant: postgres.Tenant, role: str) -> psycopg.Connection:
+    """Log in as one of the tenant's roles."""
+    values = {key: tenant.read(role, key) for key in ("host", "port", "dbname", "user", "password")}
+    return psycopg.connect(**values, sslmode="disable", autocommit=True)
+
+
+def refused(connection: psycopg.Connection, statement: str) -> bool:
+    """Say whether the server refuses a statement for want of a right."""
+    try:
+        connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+def fails(connection: psycopg.Connection, statement: str) -> bool:
+    """Say whether a statement gives nothing, for whatever reason."""
+    try:
+        connection.execute(statement.encode())
+    except psycopg.Error:
+        return True
+    return False
+
+
+def attempts(own: str, other: str) -> list[str]:
+    """Ways into a schema that is not the role's own, and into what the platform keeps."""
+    return [
+        f"SELECT * FROM {other}.bookings", f"INSERT INTO {other}.bookings (name) VALUES ('x')", f"UPDATE {other}.bookings SET name = 'x'",
+        f"DELETE FROM {other}.bookings", f"TRUNCATE {other}.bookings", f"CREATE TABLE {other}.mine (id int)", f"SELECT {other}.peek()",
+        f"SELECT nextval('{other}.bookings_id_seq')", f"CREATE VIEW {own}.theirs AS SELECT * FROM {other}.bookings",
+        f"ALTER TABLE {other}.bookings OWNER TO {own}_owner", f"GRANT {other}_app TO {own}_owner", f"SET ROLE {other}_app", f"SET ROLE {other}_owner",
+        "SET ROLE admin", f"SET SESSION AUTHORIZATION {other}_app",
+        "CREATE TABLE public.mine (id int)", "CREATE SCHEMA mine", "CREATE TABLE platform.mine (id int)",
+        "SELECT * FROM platform.logins", f"UPDATE platform.logins SET tenant = '{other}'", f"SELECT * FROM platform.login('{other}_app')",
+        "SELECT * FROM pg_authid", "COPY (SELECT 1) TO PROGRAM 'true'", "SELECT pg_read_file('PG_VERSION')",
+    ]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_way_leads_out_of_its_own_schema(tenant: postgres.Tenant, neighbour: postgres.Tenant, role: str) -> None:
+    with as_role(tenant, role) as connection:
+        open_ways = [way for way in attempts(tenant.schema, neighbour.schema) if not refused(connection, way)]
+    assert open_ways == []
+    assert neighbour.sql("SELECT name FROM bookings") == [(neighbour.schema,)]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_setting_opens_one(tenant: postgres.Tenant, neighbour: postgres.Tenant, role: str) -> None:
+    """Every setting that the role may set, to every kind of value that it takes, and each way tried after it."""
+    own, other = tenant.schema, neighbour.schema
+    ways = [f"SELECT * FROM {other}.bookings", "SELECT * FROM bookings", f"SELECT {other}.peek()", "SELECT * FROM platform.logins", f"SET ROLE {other}_app"]
+    with as_role(tenant, role) as connection:
+        settings = connection.execute("SELECT name, vartype, enumvals, min_val, max_val FROM pg_settings WHERE context = 'user'").fetchall()
+    tried, opened = 0, []
+    for name, kind, choices, low, high in [*settings, *((hope, "string", None, None, None) for hope in HOPES)]:
+        for value in {"bool": ["on", "off"], "enum": choices}.get(kind) or ([low, high] if low is not None else [other, f"{other}_app", "admin"]):
+            with as_role(tenant, role) as connection:
+                connection.execute("SELECT set_config('search_path', %s, false)", (f"{other}, platform",))
+                try:
+                    connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
+                except psycopg.Error:
+                    continue
+                tried += 1
+                opened += [(name, value, way) for way in ways if not fails(connection, way)]
+                # Who one is stays the same, unless the setting has made every answer impossible.
+                assert connection.closed or connection.execute("SELECT session_user, current_user").fetchone() == (f"{own}_{role}",) * 2
+    assert opened == []
+    assert tried > 200
+
+
+def test_the_reader_reads_all_of_its_own_and_writes_nothing(tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
+    own = tenant.schema
+    tenant.sql(f"SET ROLE {own}_owner; CREATE TABLE {own}.later (id int)")
+    with as_role(tenant, "ro") as connection:
+        assert connection.execute(f"SELECT name FROM {own}.bookings".encode()).fetchall() == [(own,)]
+        assert connection.execute(f"SELECT * FROM {own}.later".encode()).fetchall() == []
+        # That it is asked to be able to write does not make it so.
+        connection.execute(b"SET default_transaction_read_only = off")
+        writes = [
+            f"INSERT INTO {own}.later VALUES (1)", f"UPDATE {own}.bookings SET name = ''", f"DELETE FROM {own}.bookings", f"TRUNCATE {own}.later",
+            f"SELECT nextval('{own}.bookings_id_seq')", f"CREATE TABLE {own}.mine (id int)", f"DROP TABLE {own}.later", f"SELECT {own}.peek()",
+        ]
+        assert [write for write in writes if not refused(connection, write)] == []
+
+
+def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
+    schema = tenant.schema
+    with psycopg.connect(tenant.server.admin, autocommit=True) as admin:
+        admin.execute(database_role.login(database_schema=schema, database_app_role=f"{schema}_app_b", database_app_password="second").encode())
+        limits = admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", (f"{schema}_app%",)).fetchall()
+        known = admin.execute("SELECT role, tenant FROM platform.logins WHERE tenant = %s ORDER BY 1", (schema,)).fetchall()
+    assert limits == [(f"{schema}_app", 120), (f"{schema}_app_b", 120)]
+    assert known == [(f"{schema}_app", schema), (f"{schema}_app_b", schema)]
+    (tenant.app_dir / "user").write_text(f"{schema}_app_b")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        as_role(tenant, "app")
+    (tenant.app_dir / "password").write_text("second")
+    with as_role(tenant, "app") as connection:
+        connection.execute(f"INSERT INTO {schema}.bookings (name) VALUES ('from the second')".encode())
+        assert [way for way in attempts(schema, neighbour.schema) if not refused(connection, way)] == []
+
+
+def test_only_the_pooler_may_look_logins_up(pg: postgres.Server, tenant: postgres.Tenant, check: Callable[..., str]) -> None:
+    with psycopg.connect(
+        host="127.0.0.1", port=pg.port, dbname="barberpro", user="barberpro_pooler", password=postgres.POOLER, sslmode="disable", autocommit=True
+    ) as pooler:
+        name = f"{tenant.schema}_app"
+        ((role, verifier),) = pooler.execute("SELECT * FROM platform.login(%s)", (name,)).fetchall()
+        assert (role, verifier) == (name, tenant.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", name)[0][0])
+        assert pooler.execute("SELECT * FROM platform.login(%s)", (f"{tenant.schema}_owner",)).fetchall() == []
+        assert refused(pooler, "SELECT * FROM platform.logins")
+        assert refused(pooler, f"SELECT * FROM {tenant.schema}.bookings")
+    assert check("sql_access", namespace="ns").startswith("passed")

@@ -1,0 +1,50 @@
+"""The SQL of the role `database`, as its tasks send it, for servers that a test runs by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from ansible_collections.barberpro.platform.plugins.filter.scram import scram
+from jinja2.nativetypes import NativeEnvironment
+
+from tests.support.cluster import ROOT
+
+ROLE = ROOT / "roles" / "database"
+
+
+def _environment() -> NativeEnvironment:
+    environment = NativeEnvironment(trim_blocks=True)
+    environment.filters["barberpro.platform.scram"] = scram
+    environment.filters["hash"] = lambda text, _kind: str(len(text))
+    return environment
+
+
+def _values(**given: str) -> dict[str, Any]:
+    """Return the role's variables as a run has them. They stand in the file after what they are made of."""
+    found: dict[str, Any] = {}
+    for part in ("defaults", "vars"):
+        for name, value in yaml.safe_load((ROLE / part / "main.yml").read_text()).items():
+            text = given.get(name, value)
+            found[name] = _environment().from_string(text).render(found) if isinstance(text, str) else text
+    return found
+
+
+def shared(**given: str) -> str:
+    """Return what makes the part of the database that tenants share."""
+    return str(_values(**given)["__database_shared_sql"])
+
+
+def tenant(**given: str) -> str:
+    """Return what makes a tenant's roles, schema and privileges."""
+    values = _values(**given)
+    tasks = yaml.safe_load((ROLE / "tasks" / "converge.yml").read_text())[1]["block"]
+    return "".join(str(_environment().from_string(task["community.postgresql.postgresql_query"]["query"]).render(values)) + ";\n" for task in tasks)
+
+
+def login(**given: str) -> str:
+    """Return what gives a role that serves its password."""
+    values = _values(**given)
+    values["__database_wanted"] = [{"name": given["database_app_role"], "password": given["database_app_password"]}]
+    text = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__database_roles_sql"]
+    return str(_environment().from_string(text).render(values))
