@@ -64,97 +64,67 @@ options:
   checks:
     description:
       - The checks. Each is a dictionary of the keys below and of the parameters of its check.
-      - "Keys of every check:
-        C(check) (required) is its name.
-        C(target) is what the reader sees as its subject, by default derived from the parameters.
-        C(wait) is for how many seconds a failure that may still heal is tried again (default 0).
-        C(deadline) is how long the check may take in all, in seconds (default O(deadline) plus C(wait)).
-        C(skip_reason), when not empty, reports the check as skipped for this reason and does not run it."
-      - "C(cluster): the API server answers and its version is supported.
-        C(minimum) (default 1.33) and C(maximum) (default 1.35) are the first and the last supported minor version."
-      - "C(platform): what tenants share is installed.
-        C(namespace) (default barberpro-system) and C(name) (default barberpro-platform) name the Secret that deploy_platform writes, with
-        the key
-        C(version); C(version) is the lowest version that will do (not checked by default);
-        C(crds) is a list of CustomResourceDefinitions that must be established;
-        C(deployments) is a list of NAMESPACE/NAME of Deployments that must be available;
-        C(gateway) is NAMESPACE/NAME of a Gateway that must be programmed."
-      - "C(access): the caller may do all that the deploy will do (one SelfSubjectAccessReview each).
-        C(rules) (required) is a list of dictionaries with C(group) (empty for the core group), C(resource) (plural, C(pods/log) for a
-        subresource),
-        C(verbs) (list), and optionally C(namespace) and C(name)."
-      - "C(capacity): the pods fit. C(namespace) (required); C(requests) (required) and C(limits) are dictionaries of C(cpu), C(memory), and
-        in requests also C(pods)
-        and C(storage): what this deploy adds, surge included; C(quota) is the C(hard) dictionary of the tier's ResourceQuota (default the
-        live quotas of the namespace);
-        C(revision) (r4) names the revision whose pods, if they already run, are not counted twice; C(largest) is a dictionary of C(cpu) and
-        C(memory) of the biggest
-        single pod, which must fit on one node."
-      - "C(image): the manifest is present in the registry. C(reference) (required) is the image; C(insecure_networks) is a list of networks
-        whose registries may be
-        spoken to without TLS (default the private and loopback ranges); C(ca_file) is a bundle for the registry's certificate;
+      - "Keys of every check: C(check) (required) is its name. C(target) is what the reader sees as its subject, by default derived from the parameters.
+        C(wait) is for how many seconds a failure that may still heal is tried again (default 0). C(deadline) is how long the check may take in all, in
+        seconds (default O(deadline) plus C(wait)). C(skip_reason), when not empty, reports the check as skipped for this reason and does not run it."
+      - "C(cluster): the API server answers and its version is supported. C(minimum) (default 1.33) and C(maximum) (default 1.35) are the first and the last
+        supported minor version."
+      - "C(platform): what tenants share is installed. C(namespace) (default barberpro-system) and C(name) (default barberpro-platform) name the Secret that
+        deploy_platform writes, with the key C(version); C(version) is the lowest version that will do (not checked by default); C(crds) is a list of
+        CustomResourceDefinitions that must be established; C(deployments) is a list of NAMESPACE/NAME of Deployments that must be available; C(gateway) is
+        NAMESPACE/NAME of a Gateway that must be programmed."
+      - "C(access): the caller may do all that the deploy will do (by the rules of the namespace, else by an access review each). C(rules) (required) is a
+        list of dictionaries with C(group) (empty for the core group), C(resource) (plural, C(pods/log) for a subresource), C(verbs) (list), and optionally
+        C(namespace) and C(name)."
+      - "C(capacity): the pods fit. C(namespace) (required); C(requests) (required) and C(limits) are dictionaries of C(cpu), C(memory), and in requests
+        also C(pods) and C(storage): what this deploy adds, surge included; C(quota) is the C(hard) dictionary of the tier's ResourceQuota (default the live
+        quotas of the namespace); C(revision) (r4) names the revision whose pods, if they already run, are not counted twice; C(largest) is a dictionary of
+        C(cpu) and C(memory) of the biggest single pod, which must fit on one node."
+      - "C(image): the manifest is present in the registry. C(reference) (required) is the image; C(insecure_networks) is a list of networks whose
+        registries may be spoken to without TLS (default the private and loopback ranges); C(ca_file) is a bundle for the registry's certificate;
         C(auth_file) is a docker config.json with credentials."
       - "C(name_free): the namespace and the host name are free or ours. C(namespace), C(host) and C(tenant) (all required)."
-      - "C(migrations): the code that serves works on the schema that the new images' migrations make, and they lock no table for long.
-        C(schema) (required) is the tenant's schema; C(migrations) is what is due, each with C(workload), C(from) and C(to);
-        C(rehearsal) is the result of M(barberpro.platform.rehearsal), empty when nothing was tried; C(untried) says why."
-      - "C(plan): records what the release module planned. C(plan) (required) is its result in state planned (C(revision), C(current),
-        C(changes), C(changed))."
-      - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects;
-        C(phases) limits it to
-        these phases; C(revision) (r4) replaces the token of a release set; C(kubectl) is the path of the program (default kubectl);
-        quantities are compared
+      - "C(migrations): the code that serves works on the schema that the new images' migrations make, and they lock no table for long. C(schema) (required)
+        is the tenant's schema; C(migrations) is what is due, each with C(workload), C(from) and C(to); C(rehearsal) is the result of
+        M(barberpro.platform.rehearsal), empty when nothing was tried; C(untried) says why."
+      - "C(plan): records what the release module planned. C(plan) (required) is its result in state planned (C(revision), C(current), C(changes),
+        C(changed))."
+      - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects; C(phases) limits it to
+        these phases; C(revision) (r4) replaces the token of a release set; C(kubectl) is the path of the program (default kubectl); quantities are compared
         by value and what the server fills in is ignored."
-      - "C(sql_access): the app role can use its own schema and no other. C(namespace) (required) and C(secret) (default booking-database)
-        name the Secret with the keys
-        host, port, dbname, schema, sslmode, user and password; C(host) and C(port) replace those of the Secret where the runner has to take
-        another way;
-        C(schema) must equal the one of the Secret when it is given; C(foreign_schemas) is a list of schemas to try beside those that the
-        catalogue lists;
-        C(ca_file) is a bundle for the server's certificate."
-      - "C(rollout): a workload is complete. C(namespace) and C(name) (required), C(kind) (Deployment, StatefulSet, DaemonSet or Job,
-        default Deployment).
+      - "C(sql_access): the app role can use its own schema and no other. C(namespace) (required) and C(secret) (default booking-database) name the Secret
+        with the keys host, port, dbname, schema, sslmode, user and password; C(host) and C(port) replace those of the Secret where the runner has to take
+        another way; C(schema) must equal the one of the Secret when it is given; C(foreign_schemas) is a list of schemas to try beside those that the
+        catalogue lists; C(ca_file) is a bundle for the server's certificate."
+      - "C(rollout): a workload is complete. C(namespace) and C(name) (required), C(kind) (Deployment, StatefulSet, DaemonSet or Job, default Deployment).
         An image that cannot be pulled, a crash loop and a spent quota fail at once, whatever C(wait) says."
       - "C(endpoints): a Service has ready endpoints. C(namespace) and C(service) (required), C(minimum) (default 1)."
       - "C(restarts): no container was restarted. C(namespace) and C(selector) (label selector, required), C(maximum) (default 0)."
-      - "C(settings): the service has the settings of the inventory. C(namespace), C(selector) (label selector of the service's pods) and
-        C(expected) (dictionary)
-        (all required), C(port) (default 9090), C(token_secret) (default booking-admin)."
-      - "C(http): an address answers as expected. C(url) (required); C(address) is the IP, or IP:PORT, to connect to instead of what DNS
-        says; C(method) (default GET);
-        C(headers) (dictionary); C(expect_status) (default 200); C(expect_headers) (dictionary); C(expect_body) (text that the body
-        contains);
-        C(expect_failure) (boolean): that no answer, or one with another status, comes is the success; C(ca_file); C(verify) (default
-        true)."
-      - "C(booking_flow): a customer finds a free slot, books, cannot book it twice, cancels, and all is removed after. C(url) (base URL)
-        and C(run_id) (required);
-        C(address), C(headers), C(ca_file), C(verify) as of http; C(revision) (r4) is what X-Barberpro-Revision must say; C(service) is the
-        service to book (default the
-        first of the business); C(days) is how far to look for a free slot (default 14); C(namespace), C(selector), C(port) (default 9090)
-        and C(token_secret)
-        (default booking-admin) lead to the admin API that removes the test bookings. Writes, so it is skipped in check mode."
-      - "C(reach): what a pod with the labels of a tenant's workload can connect to. C(namespace), C(image) and C(labels) (dictionary)
-        (required);
-        C(open) and C(closed) are lists of HOST:PORT; C(service_account) (default default); C(timeout) is seconds to wait for one connection
-        (default 3);
+      - "C(settings): the service has the settings of the inventory. C(namespace), C(selector) (label selector of the service's pods) and C(expected)
+        (dictionary) (all required), C(port) (default 9090), C(token_secret) (default booking-admin)."
+      - "C(http): an address answers as expected. C(url) (required); C(address) is the IP, or IP:PORT, to connect to instead of what DNS says; C(method)
+        (default GET); C(headers) (dictionary); C(expect_status) (default 200); C(expect_headers) (dictionary); C(expect_body) (text that the body
+        contains); C(expect_failure) (boolean): that no answer, or one with another status, comes is the success; C(ca_file); C(verify) (default true)."
+      - "C(booking_flow): a customer finds a free slot, books, cannot book it twice, cancels, and all is removed after. C(url) (base URL) and C(run_id)
+        (required); C(address), C(headers), C(ca_file), C(verify) as of http; C(revision) (r4) is what X-Barberpro-Revision must say; C(service) is the
+        service to book (default the first of the business); C(days) is how far to look for a free slot (default 14); C(namespace), C(selector), C(port)
+        (default 9090) and C(token_secret) (default booking-admin) lead to the admin API that removes the test bookings. Writes, so it is skipped in check
+        mode."
+      - "C(reach): what a pod with the labels of a tenant's workload can connect to. C(namespace), C(image) and C(labels) (dictionary) (required); C(open)
+        and C(closed) are lists of HOST:PORT; C(service_account) (default default); C(timeout) is seconds to wait for one connection (default 2);
         C(pull_secrets) is a list of names. Creates a pod that never becomes ready and removes it, so it is skipped in check mode."
-      - "C(dns): the name has the address. C(name) and C(address) (required); C(server) (default the resolvers of the runner) and C(port)
-        (default 53); C(type) (default A)."
-      - "C(tls): the chain and the name verify and the certificate lasts. C(host) (required); C(address) (IP to connect to, default
-        C(host)); C(port) (default 443);
-        C(ca_file) (default the system's bundle); C(san) (default C(host)) must be among the subject alternative names; C(min_days) (default
+      - "C(dns): the name has the address. C(name) and C(address) (required); C(server) (default the resolvers of the runner) and C(port) (default 53);
+        C(type) (default A)."
+      - "C(tls): the chain and the name verify and the certificate lasts. C(host) (required); C(address) (IP to connect to, default C(host)); C(port)
+        (default 443); C(ca_file) (default the system's bundle); C(san) (default C(host)) must be among the subject alternative names; C(min_days) (default
         14)."
-      - "C(redirect): HTTP leads to HTTPS. C(url) (required); C(address), C(headers) as of http; C(location) (required) is the expected
-        target;
-        C(status) is a list (default 301 and 308)."
-      - "C(targets_up): Prometheus scrapes each target. C(targets) (required) is a list of dictionaries with C(matchers) (dictionary of
-        labels) and C(count) (lowest number
-        of targets that are up, default 1; none may be down); C(namespace) (default barberpro-monitoring), C(service) (default
-        prometheus-operated), C(port) (default 9090)
-        and C(scheme) (default http) name Prometheus, which is reached through the API server."
-      - "C(rules_loaded): Prometheus has loaded the rules and evaluates them without error. C(groups) and C(alerts) are lists of names of
-        which one at least is required;
-        C(labels) is a dictionary that the alerts must carry; C(namespace), C(service), C(port) and C(scheme) as of targets_up."
+      - "C(redirect): HTTP leads to HTTPS. C(url) (required); C(address), C(headers) as of http; C(location) (required) is the expected target; C(status) is
+        a list (default 301 and 308)."
+      - "C(targets_up): Prometheus scrapes each target. C(targets) (required) is a list of dictionaries with C(matchers) (dictionary of labels) and C(count)
+        (lowest number of targets that are up, default 1; none may be down); C(namespace) (default barberpro-monitoring), C(service) (default
+        prometheus-operated), C(port) (default 9090) and C(scheme) (default http) name Prometheus, which is reached through the API server."
+      - "C(rules_loaded): Prometheus has loaded the rules and evaluates them without error. C(groups) and C(alerts) are lists of names of which one at least
+        is required; C(labels) is a dictionary that the alerts must carry; C(namespace), C(service), C(port) and C(scheme) as of targets_up."
     type: list
     elements: dict
     required: true
