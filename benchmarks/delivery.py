@@ -1,28 +1,24 @@
 """How fast a fleet is delivered in one task, set against kubectl, Helm 4, kapp and kubernetes.core.k8s, and how fast it is rolled back.
 
 `make bench-delivery` writes benchmarks/results/delivery.json. It needs the simulated cluster (make cluster PROFILE=simulated). Each tenant is a
-release of 20 objects; slow peers get a part of the fleet (``sample_tenants``), and ``ratio`` compares seconds an object. Where an embedded cluster
-of this checkout serves a tenant (make demo), a dry run of its deploy is timed too. ARGS="--tenants 50" makes a smaller fleet.
+release of 20 objects; slow peers get a part of the fleet (``sample_tenants``), and ``ratio`` compares seconds an object. Where an embedded
+cluster of this checkout is up, whole playbooks of one tenant are timed too. ARGS="--tenants 50" makes a smaller fleet.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import statistics
 import sys
 import time
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 
-from benchmarks import converge, peers, tenants
-from benchmarks.fleet import ROOT
-from benchmarks.site import Site, run
+from benchmarks import converge, embedded, peers, tenants
+from benchmarks.site import Site
 from tests.support.gateway import Gateway
 
 SORT = "delivery"
-EMBEDDED = ("deploy_seconds", "new_tenant_seconds", "dry_run_seconds")
 
 
 def rolled_back(site: Site, count: int) -> dict[str, Any]:
@@ -45,7 +41,7 @@ def rolled_back(site: Site, count: int) -> dict[str, Any]:
         site.clear(prefix)
     if right != count:
         raise RuntimeError(f"kubectl sees {right} routes of {count} on the first revision")
-    return {"tenants": count, "seconds": round(done.seconds, 2), **_percentiles([item["seconds"] for item in told["tenants"]])}
+    return {"tenants": count, "seconds": round(done.seconds, 2), **embedded.percentiles([item["seconds"] for item in told["tenants"]])}
 
 
 def one_at_a_time(site: Site, count: int) -> dict[str, Any]:
@@ -67,28 +63,7 @@ def one_at_a_time(site: Site, count: int) -> dict[str, Any]:
         gateway.stopped.set()
         gateway.join()
         site.clear(prefix)
-    return {"runs": count, **_percentiles(seconds), "task": _percentiles(single)}
-
-
-def _percentiles(seconds: list[float]) -> dict[str, float]:
-    """Return p50 and p99; of fewer than a hundred values, p99 is the largest."""
-    ranked = sorted(seconds)
-    return {"p50": round(statistics.median(ranked), 2), "p99": round(ranked[max(0, math.ceil(0.99 * len(ranked)) - 1)], 2)}
-
-
-def embedded(bare: bool) -> dict[str, Any]:
-    """Return the seconds of a dry run on the embedded cluster of this checkout; null, with the reason, for what was not measured."""
-    reasons = dict.fromkeys(EMBEDDED, "not measured here: it changes a tenant of the embedded cluster; time make deploy")
-    found: dict[str, Any] = dict.fromkeys(EMBEDDED)
-    if bare:
-        return {**found, "not_measured": dict.fromkeys(EMBEDDED, "left out of a bare look")}
-    if not (ROOT / ".embedded" / "cluster.json").exists():
-        return {**found, "not_measured": dict.fromkeys(EMBEDDED, "no embedded cluster of this checkout is up; make demo starts one")}
-    converge.say("dry run on the embedded cluster")
-    command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/embedded", "deploy_vertical.yml", "--limit", "barbershop-palermo", "--check"]
-    times = [run(command).seconds for _turn in range(3)]
-    del reasons["dry_run_seconds"]
-    return {**found, "dry_run_seconds": round(statistics.median(times), 2), "not_measured": reasons}
+    return {"runs": count, **embedded.percentiles(seconds), "task": embedded.percentiles(single)}
 
 
 def main() -> int:
@@ -119,7 +94,9 @@ def main() -> int:
             "one_simulated": one_at_a_time(site, 10 if chosen.tenants >= 100 else 2),
             "fleet_simulated": rolled_back(site, min(100, chosen.tenants)),
         }
-    result |= embedded(chosen.bare)
+    single = embedded.measure(0 if chosen.bare else 5, converge.say)
+    result["rollback_seconds"]["one_embedded"] = single.pop("rollback_embedded", None)
+    result |= single
     result["benchmark_seconds"] = round(time.monotonic() - begun)
     converge.write(chosen, result)
     return 0 if result["resource_versions_changed"] == 0 else 1
