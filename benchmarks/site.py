@@ -27,7 +27,7 @@ KINDS = (
     "httproutes.gateway.networking.k8s.io,servicemonitors.monitoring.coreos.com,prometheusrules.monitoring.coreos.com"
 )
 POLICIES = ("barberpro-namespaces", "barberpro-tenant-owners", "barberpro-tenant-rules")
-_IMAGES = ("postgresql", "prometheus", "alertmanager", "prometheus_operator", "prometheus_config_reloader")
+_IMAGES = ("postgresql", "prometheus", "alertmanager", "prometheus_operator", "prometheus_config_reloader", "pgbouncer")
 
 
 @dataclass(frozen=True)
