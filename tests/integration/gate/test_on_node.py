@@ -81,5 +81,5 @@ def test_a_pod_tries_connections_and_is_gone(namespace: str) -> None:
     command = [found_kubectl["kubectl"], "--kubeconfig", found_kubectl["kubeconfig"], "apply", "-n", namespace, "-f", "-"]
     subprocess.run(command, input=policy, text=True, check=True, capture_output=True, timeout=60)
     shut = gate({**checks, "open": [f"{dns}:53"]})
-    assert f"a pod of {namespace} cannot reach {dns}:53 (no answer within 3 s), which is declared open; compare the tenant's network policies" in shut["msg"]
+    assert f"a pod of {namespace} cannot reach {dns}:53 (no answer within 2 s), which is declared open; compare the tenant's network policies" in shut["msg"]
     assert kubectl("get", "pods", "-n", namespace, "-o", "name") == ""
