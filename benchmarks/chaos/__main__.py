@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos import look, page
-from benchmarks.chaos.outcome import Outcome, is_good, summary
+from benchmarks.chaos.outcome import Attempt, Outcome, is_good, summary
 from benchmarks.chaos.plan import Deploy, plan
 from benchmarks.chaos.run import Tenant
 from benchmarks.chaos.writer import Writer
@@ -84,7 +84,12 @@ class Chaos:
         for deploy in deploys:
             if self.enough.is_set():
                 return
-            outcome = self.tenants[deploy.tenant].deploy(deploy, self._expected())
+            begun = time.time()
+            try:
+                outcome = self.tenants[deploy.tenant].deploy(deploy, self._expected())
+            except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as error:
+                # What cannot be looked at is no success, and no reason to stop.
+                outcome = Outcome(deploy, (Attempt(1, 0.0, "unknown"),), (f"it cannot be said: {error}",), begun, time.time())
             self.outcomes.append(outcome)
             say(line(outcome, len(self.outcomes)))
             self.write(self.result({}))
