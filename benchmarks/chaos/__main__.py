@@ -107,7 +107,7 @@ class Chaos:
         bookings = {"asked": asked, "confirmed": confirmed, "lost": sum(lost.values()) if lost else -1}
         outcomes = sorted(self.outcomes, key=lambda item: item.deploy.number)
         return {
-            "command": f'make chaos ARGS="--deploys {self.options.deploys} --seed {self.options.seed}"',
+            "command": f'make chaos ARGS="{" ".join(sys.argv[1:]) or f"--seed {self.options.seed}"}"',
             "seed": self.options.seed,
             "begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.begun)),
             "seconds": round(time.time() - self.begun),
