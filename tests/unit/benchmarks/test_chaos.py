@@ -12,6 +12,7 @@ import pytest
 from benchmarks.chaos import page
 from benchmarks.chaos.outcome import Attempt, Outcome, blamed, is_good, summary
 from benchmarks.chaos.plan import FAULTS, Deploy, plan, variables
+from benchmarks.chaos.run import stage_of
 from benchmarks.chaos.state import Look, problems, shape
 from benchmarks.chaos.writer import Failure, slot
 
@@ -37,6 +38,18 @@ def test_every_deploy_changes_its_tenant() -> None:
         assert before["quota_overrides"] != after["quota_overrides"]
         assert before["business"]["branding"] != after["business"]["branding"]
         assert variables(1, 0, NORTE, other=True)["quota_overrides"] not in (before["quota_overrides"], after["quota_overrides"])
+
+
+@pytest.mark.parametrize(("tasks", "stage"), [
+    ([], "validation"),
+    (["Plan", "Gate of validation"], "validation"),
+    (["Gate of validation", "Converge namespace, quota, access and network policies"], "infrastructure"),
+    (["Gate of validation", "Gate of infrastructure", "Gate of containers"], "containers"),
+    (["Gate of monitoring", "Remove what the revision does not own"], "commit"),
+])  # fmt: skip
+def test_the_stage_is_read_from_what_a_run_has_printed(tasks: list[str], stage: str) -> None:
+    log = "".join(f"\nTASK [barberpro.platform.pipeline : {task}] ****\nok: [chaos-norte]\n" for task in tasks)
+    assert stage_of(log) == stage
 
 
 def test_no_two_bookings_overlap() -> None:
