@@ -50,11 +50,6 @@ class Chaos:
         self.tenants = {name: Tenant(name, options.seed, self.work / name) for name in TENANTS[: options.side_by_side]}
         self.writers = {name: Writer(name, options.pause) for name in self.tenants}
 
-    @property
-    def whole(self) -> bool:
-        """Whether this is more than a look: its result is kept."""
-        return bool(self.options.deploys >= WHOLE)
-
     def run(self) -> dict[str, Any]:
         """Deploy all, and return the result."""
         if not self.options.keep:
@@ -92,7 +87,7 @@ class Chaos:
                 outcome = Outcome(deploy, (Attempt(1, 0.0, "unknown"),), (f"it cannot be said: {error}",), begun, time.time())
             self.outcomes.append(outcome)
             say(line(outcome, len(self.outcomes)))
-            self.write(self.result({}))
+            self.write(self.result({}), self.work / "chaos.json")
 
     def _expected(self) -> float:
         """Return what an undisturbed deploy takes."""
@@ -117,9 +112,9 @@ class Chaos:
             "reasons": sorted({failure.reason for found in failures.values() for failure in found})[:20],
         }
 
-    def write(self, result: dict[str, Any]) -> None:
-        """Write the result's file."""
-        path = RESULT if self.whole else self.work / "chaos.json"
+    @staticmethod
+    def write(result: dict[str, Any], path: Path) -> None:
+        """Write the result."""
         path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -163,9 +158,10 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: chaos.enough.set())
     result = chaos.run()
-    chaos.write(result)
+    chaos.write(result, chaos.work / "chaos.json")
     text = page.document(result)
-    if chaos.whole:
+    if result["deploys"] >= WHOLE:  # more than a look, and come to its end
+        chaos.write(result, RESULT)
         DOCUMENT.write_text(text)
     print(text)
     return 0 if is_good(result) else 1

@@ -45,7 +45,7 @@ def _pods_killed(deploy: Deploy, _work: Path) -> Iterator[Armed]:
         pods = [pod for namespace in (f"tenant-{deploy.tenant}", *PLATFORM_NAMESPACES) for pod in cluster.objects("pods", "-n", namespace)]
         running = [pod["metadata"] for pod in pods if pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")]
         victim = deploy.chosen(running)
-        cluster.kubectl("delete", "pod", victim["name"], "-n", victim["namespace"], "--grace-period=0", "--force", "--wait=false", check=False)
+        cluster.kubectl("delete", "pod", victim["name"], "-n", victim["namespace"], "--grace-period=0", "--force", "--wait=false")
 
     yield Armed(strike=strike)
 

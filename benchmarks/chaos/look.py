@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -67,7 +68,7 @@ def settled(tenant: str, every_kind: str, wanted: frozenset[str], tagline: str |
         try:
             seen = look(tenant, every_kind)
             found = problems(seen, wanted, tagline)
-        except (AssertionError, ValueError) as error:  # the API server restarts
+        except (AssertionError, ValueError, OSError, subprocess.SubprocessError) as error:  # the API server restarts
             seen, found = None, [str(error)]
         if seen is not None and not found:
             return seen, []

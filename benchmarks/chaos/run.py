@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ from benchmarks.chaos.outcome import Attempt, Outcome
 from benchmarks.chaos.plan import Deploy, variables
 from benchmarks.chaos.state import shape
 from tests.support import cluster, outages
+from tests.support.outages import ClusterError
 from tests.support.playbooks import command_of, environment_of
 
 ATTEMPTS = 4
@@ -74,9 +77,13 @@ class Tenant:
                 command_of("deploy_vertical.yml", (), extra, "inventories/embedded"), cwd=cluster.ROOT, env=environment_of(**fault.environment),
                 stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, start_new_session=True, text=True,
             )  # fmt: skip
-            struck = self._strike(process, fault, deploy.moment * expected)
-            met = stage_of(log.read_text(errors="replace")) if struck is not None else ""
-            process.wait(timeout=TIMEOUT)
+            try:
+                struck = self._strike(process, fault, deploy.moment * expected)
+                met = stage_of(log.read_text(errors="replace")) if struck is not None else ""
+                process.wait(timeout=TIMEOUT)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
         report, text = _report(reports), log.read_text(errors="replace")
         stages = [str(stage["name"]) for stage in report.get("stages") or []]
         return Attempt(
@@ -91,15 +98,28 @@ class Tenant:
 
     @staticmethod
     def _strike(process: subprocess.Popen[str], fault: faults.Armed, after: float) -> float | None:
-        """Do what the fault does after so many seconds. Returns when it was done, None when there was nothing to do any more."""
-        if fault.strike is None:
-            return None
-        try:
-            process.wait(timeout=after)
-        except subprocess.TimeoutExpired:
-            fault.strike(process)
-            return round(after, 1)
+        """Do what the fault does after so many seconds, a moment later when the neighbour's fault is in the way (the API server is away).
+
+        Returns when it was done, None when the run had ended before.
+        """
+        begun = time.monotonic()
+        while fault.strike is not None and not _ended(process, begun + after - time.monotonic()):
+            try:
+                fault.strike(process)
+            except (AssertionError, OSError, subprocess.SubprocessError, ClusterError):
+                after = time.monotonic() - begun + 1.0
+                continue
+            return round(time.monotonic() - begun, 1)
         return None
+
+
+def _ended(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Wait for the end of a process. Returns whether it came within so many seconds."""
+    try:
+        process.wait(timeout=max(0.0, seconds))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _report(folder: Path) -> dict[str, Any]:
