@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="printed; the same gives the same faults")
     parser.add_argument("--side-by-side", type=int, default=2, choices=(1, 2), help="tenants")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two bookings of a customer")
-    parser.add_argument("--expected", type=float, default=30.0, help="seconds that a deploy takes, until some have shown it")
+    parser.add_argument("--expected", type=float, default=20.0, help="seconds that a deploy takes, until some have shown it")
     parser.add_argument("--keep", action="store_true", help="take tenants that are there already, and leave them")
     options = parser.parse_args()
     cluster.facts()
