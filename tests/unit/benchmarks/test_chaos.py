@@ -90,6 +90,14 @@ WHOLE: dict[str, Any] = {
 }
 
 
+HELD = {"spec": {"holderIdentity": "x", "renewTime": "1970-01-01T00:00:10.000000Z", "leaseDurationSeconds": 120}}
+
+
+def test_a_lease_that_nobody_renews_keeps_nobody_off() -> None:
+    assert problems(Look(**{**WHOLE, "lease": HELD, "now": 129.0}), SHAPE) == ["its lease is held"]
+    assert problems(Look(**{**WHOLE, "lease": HELD, "now": 131.0}), SHAPE) == []
+
+
 def test_a_whole_tenant_has_no_problem() -> None:
     assert problems(Look(**WHOLE), SHAPE, "Semilla 1, entrega 2") == []
 
@@ -97,7 +105,7 @@ def test_a_whole_tenant_has_no_problem() -> None:
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"journal": None}, "its journal is missing"),
     ({"journal": {"closed": None}}, "its journal is open"),
-    ({"lease": {"spec": {"holderIdentity": "x"}}}, "its lease is held"),
+    ({"lease": HELD}, "its lease is held"),
     ({"record": {"current": 3, "finished": 3, "pending": 4}}, "its record says pending 4, current 3, finished 3"),
     ({"record": {"current": 4, "finished": 3, "pending": None}}, "its record says pending None, current 4, finished 3"),
     ({"objects": frozenset([*NAMES, "Deployment/booking-r4"])}, "objects of revisions r3, r4 are there"),
