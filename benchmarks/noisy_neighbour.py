@@ -17,7 +17,6 @@ import json
 import math
 import multiprocessing
 import os
-import queue
 import socket
 import ssl
 import sys
@@ -117,7 +116,7 @@ def asked(connection: http.client.HTTPSConnection) -> bool:
 
 
 def hammer_site(window: float, threads: int, told: Any) -> None:
-    """Ask the noisy tenant's site as fast as it answers, in noisy windows; ``told`` gets the number of answers at the end."""
+    """Ask the noisy tenant's site as fast as it answers, in noisy windows; ``told`` (a pipe) gets the number of answers at the end."""
     _hammer(window, threads, told, "requests_to_the_site", Site)
 
 
@@ -169,9 +168,8 @@ def _hammer(window: float, threads: int, told: Any, name: str, make: Any) -> Non
 
     for place in range(threads):
         threading.Thread(target=loop, args=(place,), daemon=True).start()
-    told.get()
-    told.put((name, sum(counts)))
-    time.sleep(1)
+    told.recv()
+    told.send((name, sum(counts)))
 
 
 def burner(window: float) -> dict[str, Any]:
@@ -182,7 +180,7 @@ def burner(window: float) -> dict[str, Any]:
         _quantity.number(((container.get("resources") or {}).get("requests") or {}).get("cpu", "0"))
         for pod in cluster.objects("pods", "-A") if pod["status"].get("phase") in ("Running", "Pending") for container in pod["spec"]["containers"]
     )  # fmt: skip
-    requests = min(left["requests.cpu"], left["limits.cpu"], room - _quantity.number("50m"))
+    requests = max(_quantity.number("10m"), min(left["requests.cpu"], left["limits.cpu"], room - _quantity.number("50m")))
     cpu = {"requests": _quantity.show(requests, False), "limits": _quantity.show(left["limits.cpu"], False)}
     labels = {"app": "burn"}
     container = {
@@ -209,8 +207,8 @@ def measure(rounds: int, window: float, rate: float, customers: int) -> dict[str
     cluster.kubectl("--as", OWNER, "apply", "-f", "-", stdin=json.dumps(pod))
     cluster.kubectl("rollout", "status", "deployment/burn", "-n", f"tenant-{NOISY}", "--timeout=60s")
     context = multiprocessing.get_context("fork")
-    told = [context.Queue(), context.Queue()]
-    noise = [context.Process(target=make, args=(window, 8, box), daemon=True) for make, box in zip((hammer_site, hammer_api), told, strict=True)]
+    pipes = [context.Pipe(), context.Pipe()]
+    noise = [context.Process(target=make, args=(window, 8, pipe[1]), daemon=True) for make, pipe in zip((hammer_site, hammer_api), pipes, strict=True)]
     for process in noise:
         process.start()
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # inherited by the threads below
@@ -222,15 +220,12 @@ def measure(rounds: int, window: float, rate: float, customers: int) -> dict[str
         customer.ended.set()
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     made = {}
-    for box in told:
-        box.put("enough")
-        time.sleep(0.5)
-        try:
-            name, count = box.get(timeout=20)
-        except queue.Empty:
-            continue
+    for process, (ours, _theirs) in zip(noise, pipes, strict=True):
+        ours.send("enough")
+        if not ours.poll(60):
+            raise RuntimeError("what makes noise does not say how much it has made")
+        name, count = ours.recv()
         made[name] = count
-    for process in noise:
         process.kill()
     samples = [sample for customer in asking for sample in customer.samples if kept(sample[0], window)]
     return {**judged(samples, window), "burner_cpu": pod["spec"]["template"]["spec"]["containers"][0]["resources"], **made}

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos import look, page
-from benchmarks.chaos.outcome import Outcome, is_good, summary
+from benchmarks.chaos.outcome import Attempt, Outcome, is_good, summary
 from benchmarks.chaos.plan import Deploy, plan
 from benchmarks.chaos.run import Tenant
 from benchmarks.chaos.writer import Writer
@@ -49,11 +49,6 @@ class Chaos:
         self.load = [round(value, 2) for value in os.getloadavg()]
         self.tenants = {name: Tenant(name, options.seed, self.work / name) for name in TENANTS[: options.side_by_side]}
         self.writers = {name: Writer(name, options.pause) for name in self.tenants}
-
-    @property
-    def whole(self) -> bool:
-        """Whether this is more than a look: its result is kept."""
-        return bool(self.options.deploys >= WHOLE)
 
     def run(self) -> dict[str, Any]:
         """Deploy all, and return the result."""
@@ -84,10 +79,15 @@ class Chaos:
         for deploy in deploys:
             if self.enough.is_set():
                 return
-            outcome = self.tenants[deploy.tenant].deploy(deploy, self._expected())
+            begun = time.time()
+            try:
+                outcome = self.tenants[deploy.tenant].deploy(deploy, self._expected())
+            except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as error:
+                # What cannot be looked at is no success, and no reason to stop.
+                outcome = Outcome(deploy, (Attempt(1, 0.0, "unknown"),), (f"it cannot be said: {error}",), begun, time.time())
             self.outcomes.append(outcome)
             say(line(outcome, len(self.outcomes)))
-            self.write(self.result({}))
+            self.write(self.result({}), self.work / "chaos.json")
 
     def _expected(self) -> float:
         """Return what an undisturbed deploy takes."""
@@ -102,7 +102,7 @@ class Chaos:
         bookings = {"asked": asked, "confirmed": confirmed, "lost": sum(lost.values()) if lost else -1}
         outcomes = sorted(self.outcomes, key=lambda item: item.deploy.number)
         return {
-            "command": f'make chaos ARGS="--deploys {self.options.deploys} --seed {self.options.seed}"',
+            "command": f'make chaos ARGS="{" ".join(sys.argv[1:]) or f"--seed {self.options.seed}"}"',
             "seed": self.options.seed,
             "begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.begun)),
             "seconds": round(time.time() - self.begun),
@@ -112,9 +112,9 @@ class Chaos:
             "reasons": sorted({failure.reason for found in failures.values() for failure in found})[:20],
         }
 
-    def write(self, result: dict[str, Any]) -> None:
-        """Write the result's file."""
-        path = RESULT if self.whole else self.work / "chaos.json"
+    @staticmethod
+    def write(result: dict[str, Any], path: Path) -> None:
+        """Write the result."""
         path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="printed; the same gives the same faults")
     parser.add_argument("--side-by-side", type=int, default=2, choices=(1, 2), help="tenants")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two bookings of a customer")
-    parser.add_argument("--expected", type=float, default=30.0, help="seconds that a deploy takes, until some have shown it")
+    parser.add_argument("--expected", type=float, default=20.0, help="seconds that a deploy takes, until some have shown it")
     parser.add_argument("--keep", action="store_true", help="take tenants that are there already, and leave them")
     options = parser.parse_args()
     cluster.facts()
@@ -158,9 +158,10 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: chaos.enough.set())
     result = chaos.run()
-    chaos.write(result)
+    chaos.write(result, chaos.work / "chaos.json")
     text = page.document(result)
-    if chaos.whole:
+    if result["deploys"] >= WHOLE:  # more than a look, and come to its end
+        chaos.write(result, RESULT)
         DOCUMENT.write_text(text)
     print(text)
     return 0 if is_good(result) else 1

@@ -45,7 +45,7 @@ def _pods_killed(deploy: Deploy, _work: Path) -> Iterator[Armed]:
         pods = [pod for namespace in (f"tenant-{deploy.tenant}", *PLATFORM_NAMESPACES) for pod in cluster.objects("pods", "-n", namespace)]
         running = [pod["metadata"] for pod in pods if pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")]
         victim = deploy.chosen(running)
-        cluster.kubectl("delete", "pod", victim["name"], "-n", victim["namespace"], "--grace-period=0", "--force", "--wait=false", check=False)
+        cluster.kubectl("delete", "pod", victim["name"], "-n", victim["namespace"], "--grace-period=0", "--force", "--wait=false")
 
     yield Armed(strike=strike)
 
@@ -96,10 +96,10 @@ def _disk_full(_deploy: Deploy, work: Path) -> Iterator[Armed]:
 
 
 @contextmanager
-def _clock_skew(deploy: Deploy, _work: Path) -> Iterator[Armed]:
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    # What only measures how long something takes stays right, as with a clock that is wrong from the start.
-    yield Armed(environment={"LD_PRELOAD": str(library), "FAKETIME": f"{deploy.skew:+d}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+def _clock_skew(deploy: Deploy, work: Path) -> Iterator[Armed]:
+    library = work / "wrong_clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O", "-o", str(library), str(Path(__file__).with_name("wrong_clock.c"))], check=True)
+    yield Armed(environment={"LD_PRELOAD": str(library), "WRONG_CLOCK_SECONDS": str(deploy.skew)})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -16,7 +17,8 @@ _MADE_BY_CONTROLLERS = {
     "controllerrevisions.apps", "pods.metrics.k8s.io",
 }  # fmt: skip
 _MADE_BY_THE_CLUSTER = {"ConfigMap/kube-root-ca.crt"}
-PATIENCE = 120.0
+# Longer than a lease that nobody renews, and than a pod takes to drain.
+PATIENCE = 150.0
 
 
 def kinds() -> str:
@@ -46,6 +48,7 @@ def look(tenant: str, every_kind: str) -> Look:
         routes=tuple(item for item in items if item["kind"] == "HTTPRoute"),
         pods=tuple(cluster.objects("pods", "-n", namespace)),
         strays=tuple(f"{item['kind']} barberpro-preflight/{item['metadata']['name']}" for item in preflight),
+        now=time.time(),
         **_as_a_customer(tenant),
     )
 
@@ -67,7 +70,7 @@ def settled(tenant: str, every_kind: str, wanted: frozenset[str], tagline: str |
         try:
             seen = look(tenant, every_kind)
             found = problems(seen, wanted, tagline)
-        except (AssertionError, ValueError) as error:  # the API server restarts
+        except (AssertionError, ValueError, OSError, subprocess.SubprocessError) as error:  # the API server restarts
             seen, found = None, [str(error)]
         if seen is not None and not found:
             return seen, []

@@ -16,7 +16,7 @@ FAULTS = {
     "database_restarted": "PostgreSQL's pod is ended with one second of grace at a random moment; its StatefulSet starts it again",
     "packet_loss": "5, 10 or 20 % of the packets between the runner (and the customers) and the node are dropped in each direction, throughout",
     "disk_full": "the report path is a file system without a free byte",
-    "clock_skew": "the clock of ansible-playbook and of all that it starts is wrong by 5 minutes to a day, ahead or behind (libfaketime)",
+    "clock_skew": "the clock of ansible-playbook and of all that it starts is wrong by 5 minutes to a day, ahead or behind (`benchmarks/chaos/wrong_clock.c`)",
     "runner_killed": "ansible-playbook and all that it started is ended by SIGKILL at a random moment",
 }
 # Faults that take away what serves the customers, for a moment: their requests may fail then.

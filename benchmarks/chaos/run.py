@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,10 +17,13 @@ from benchmarks.chaos.outcome import Attempt, Outcome
 from benchmarks.chaos.plan import Deploy, variables
 from benchmarks.chaos.state import shape
 from tests.support import cluster, outages
+from tests.support.outages import ClusterError
 from tests.support.playbooks import command_of, environment_of
 
 ATTEMPTS = 4
 TIMEOUT = 900.0
+STAGES = ("validation", "infrastructure", "containers", "configuration", "testing", "dns_ssl", "monitoring", "commit")
+_GATE = re.compile(r": Gate of (\w+)\]")
 
 
 class Tenant:
@@ -71,31 +77,49 @@ class Tenant:
                 command_of("deploy_vertical.yml", (), extra, "inventories/embedded"), cwd=cluster.ROOT, env=environment_of(**fault.environment),
                 stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, start_new_session=True, text=True,
             )  # fmt: skip
-            struck = self._strike(process, fault, deploy.moment * expected)
-            met = _stage(log.read_text(errors="replace")) if struck is not None else ""
-            process.wait(timeout=TIMEOUT)
-        report = _report(reports)
+            try:
+                struck = self._strike(process, fault, deploy.moment * expected)
+                met = stage_of(log.read_text(errors="replace")) if struck is not None else ""
+                process.wait(timeout=TIMEOUT)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        report, text = _report(reports), log.read_text(errors="replace")
+        stages = [str(stage["name"]) for stage in report.get("stages") or []]
         return Attempt(
             code=process.returncode,
             seconds=round(time.monotonic() - begun, 1),
             result="killed" if process.returncode < 0 else str(report.get("result") or ("succeeded" if process.returncode == 0 else "failed")),
             struck=struck,
-            stage=met or _stage(log.read_text(errors="replace")),
-            said=_last_words(log.read_text(errors="replace"), report),
+            stage=met or (stages[-1] if stages else stage_of(text)),
+            said=_last_words(text, report),
             skew=_skew(report, begun_at),
         )
 
     @staticmethod
     def _strike(process: subprocess.Popen[str], fault: faults.Armed, after: float) -> float | None:
-        """Do what the fault does after so many seconds. Returns when it was done, None when there was nothing to do any more."""
-        if fault.strike is None:
-            return None
-        try:
-            process.wait(timeout=after)
-        except subprocess.TimeoutExpired:
-            fault.strike(process)
-            return round(after, 1)
+        """Do what the fault does after so many seconds, a moment later when the neighbour's fault is in the way (the API server is away).
+
+        Returns when it was done, None when the run had ended before.
+        """
+        begun = time.monotonic()
+        while fault.strike is not None and not _ended(process, begun + after - time.monotonic()):
+            try:
+                fault.strike(process)
+            except (AssertionError, OSError, subprocess.SubprocessError, ClusterError):
+                after = time.monotonic() - begun + 1.0
+                continue
+            return round(time.monotonic() - begun, 1)
         return None
+
+
+def _ended(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Wait for the end of a process. Returns whether it came within so many seconds."""
+    try:
+        process.wait(timeout=max(0.0, seconds))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _report(folder: Path) -> dict[str, Any]:
@@ -104,10 +128,14 @@ def _report(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _stage(log: str) -> str:
-    """Return the stage that a run is in, by what it has printed so far."""
-    begun = [line.split("Begin ", 1)[1].split("]")[0] for line in log.splitlines() if line.startswith("TASK [") and ": Begin " in line]
-    return begun[-1] if begun else ""
+def stage_of(log: str) -> str:
+    """Return the stage that a run is in, by the tasks that it has printed so far: the one whose gate it has reached, or that after the last gate."""
+    tasks = [line for line in log.splitlines() if line.startswith("TASK [")]
+    gates = [found[1] for line in tasks if (found := _GATE.search(line))]
+    if not gates:
+        return STAGES[0]
+    at_gate = _GATE.search(tasks[-1]) is not None
+    return gates[-1] if at_gate or gates[-1] not in STAGES[:-1] else STAGES[STAGES.index(gates[-1]) + 1]
 
 
 def _last_words(log: str, report: dict[str, Any]) -> str:

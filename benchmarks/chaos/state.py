@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 _REVISION = re.compile(r"-r(\d+)(?=-|$)")
@@ -24,6 +25,7 @@ class Look:
     strays: tuple[str, ...] = ()
     served_by: str = ""
     tagline: str = ""
+    now: float = 0.0
 
 
 def shape(names: Iterable[str]) -> frozenset[str]:
@@ -52,7 +54,7 @@ def problems(look: Look, wanted: frozenset[str], tagline: str | None = None) -> 
     found = []
     if look.journal is None or not look.journal.get("closed"):
         found.append(f"its journal is {'missing' if look.journal is None else 'open'}")
-    if look.lease is not None and (look.lease.get("spec") or {}).get("holderIdentity"):
+    if look.lease is not None and _is_held(look.lease, look.now):
         found.append("its lease is held")
     numbers = (look.record or {}).get("current"), (look.record or {}).get("finished")
     if look.record is None or look.record.get("pending") is not None or numbers[0] != numbers[1]:
@@ -70,6 +72,15 @@ def problems(look: Look, wanted: frozenset[str], tagline: str | None = None) -> 
     if tagline is not None and look.tagline != tagline:
         found.append(f"its settings are those of another deploy ({look.tagline!r})")
     return found
+
+
+def _is_held(lease: Mapping[str, Any], now: float) -> bool:
+    """Whether a lease keeps others off: a run that was killed between its last word and the release leaves one that ends by itself."""
+    spec = lease.get("spec") or {}
+    if not spec.get("holderIdentity"):
+        return False
+    renewed = datetime.fromisoformat(str(spec["renewTime"]).replace("Z", "+00:00")).timestamp()
+    return now < renewed + float(spec["leaseDurationSeconds"])
 
 
 def _pod_problems(pods: Iterable[Mapping[str, Any]]) -> list[str]:

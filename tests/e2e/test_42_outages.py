@@ -60,23 +60,23 @@ def cut_the_network() -> None:
         time.sleep(NETWORK_SECONDS)
 
 
-# What goes away, when, how many pods the quota of that deploy has (so that each is a new revision), and whether customers need it.
+# What goes away, in which task, how many pods the quota of that deploy has (so that each is a new revision), and whether customers need it.
 OUTAGES = [
-    ("containers", outages.restart_api_server, "21", False),
-    ("infrastructure", outages.restart_database, "22", True),
-    ("dns_ssl", cut_the_network, "24", False),
+    ("Bring the new revision up beside the old", outages.restart_api_server, "21", False),
+    ("Converge namespace, quota, access and network policies", outages.restart_database, "22", True),
+    ("Keep the certificate of the zone valid", cut_the_network, "24", False),
 ]
 
 
-@pytest.mark.parametrize(("stage", "go", "pods", "serves"), OUTAGES, ids=["api-server", "database", "network"])
+@pytest.mark.parametrize(("task", "go", "pods", "serves"), OUTAGES, ids=["api-server", "database", "network"])
 def test_an_outage_in_mid_deploy_leaves_what_a_quiet_deploy_leaves(
-    palermo: str, tmp_path: Path, stage: str, go: Callable[[], None], pods: str, serves: bool,
+    palermo: str, tmp_path: Path, task: str, go: Callable[[], None], pods: str, serves: bool,
 ) -> None:
     before, rows = shape(palermo), sql.snapshot()
     changed = {"quota_overrides": {"pods": pods}}
     with Customers(palermo) as customers:
         with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "run.log", extra=changed) as run:
-            run.wait_for(f"Work of {stage}")
+            run.wait_for(task)
             go()
             code = run.process.wait(timeout=300)
         outages.await_api_server()

@@ -14,10 +14,12 @@ from tests.support import cluster
 sys.path.insert(0, str(cluster.ROOT / "cluster"))
 
 from barberpro_cluster import supervisor
+from barberpro_cluster.errors import ClusterError
 from barberpro_cluster.layout import Layout
 
 LAYOUT = Layout.of(cluster.ROOT)
 API_SERVER_PORT = 6443
+__all__ = ["ClusterError", "await_api_server", "packets_lost", "restart_api_server", "restart_database"]
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -38,7 +40,7 @@ def await_api_server(timeout: float = 120.0) -> None:
 
 def restart_database() -> None:
     """End PostgreSQL's pod with one second of grace; its StatefulSet starts it again."""
-    cluster.kubectl("delete", "pod", "postgresql-0", "-n", "barberpro-data", "--grace-period=1", "--wait=false", check=False)
+    cluster.kubectl("delete", "pod", "postgresql-0", "-n", "barberpro-data", "--grace-period=1", "--wait=false")
 
 
 @contextmanager

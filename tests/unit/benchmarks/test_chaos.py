@@ -12,6 +12,7 @@ import pytest
 from benchmarks.chaos import page
 from benchmarks.chaos.outcome import Attempt, Outcome, blamed, is_good, summary
 from benchmarks.chaos.plan import FAULTS, Deploy, plan, variables
+from benchmarks.chaos.run import stage_of
 from benchmarks.chaos.state import Look, problems, shape
 from benchmarks.chaos.writer import Failure, slot
 
@@ -37,6 +38,18 @@ def test_every_deploy_changes_its_tenant() -> None:
         assert before["quota_overrides"] != after["quota_overrides"]
         assert before["business"]["branding"] != after["business"]["branding"]
         assert variables(1, 0, NORTE, other=True)["quota_overrides"] not in (before["quota_overrides"], after["quota_overrides"])
+
+
+@pytest.mark.parametrize(("tasks", "stage"), [
+    ([], "validation"),
+    (["Plan", "Gate of validation"], "validation"),
+    (["Gate of validation", "Converge namespace, quota, access and network policies"], "infrastructure"),
+    (["Gate of validation", "Gate of infrastructure", "Gate of containers"], "containers"),
+    (["Gate of monitoring", "Remove what the revision does not own"], "commit"),
+])  # fmt: skip
+def test_the_stage_is_read_from_what_a_run_has_printed(tasks: list[str], stage: str) -> None:
+    log = "".join(f"\nTASK [barberpro.platform.pipeline : {task}] ****\nok: [chaos-norte]\n" for task in tasks)
+    assert stage_of(log) == stage
 
 
 def test_no_two_bookings_overlap() -> None:
@@ -77,6 +90,14 @@ WHOLE: dict[str, Any] = {
 }
 
 
+HELD = {"spec": {"holderIdentity": "x", "renewTime": "1970-01-01T00:00:10.000000Z", "leaseDurationSeconds": 120}}
+
+
+def test_a_lease_that_nobody_renews_keeps_nobody_off() -> None:
+    assert problems(Look(**{**WHOLE, "lease": HELD, "now": 129.0}), SHAPE) == ["its lease is held"]
+    assert problems(Look(**{**WHOLE, "lease": HELD, "now": 131.0}), SHAPE) == []
+
+
 def test_a_whole_tenant_has_no_problem() -> None:
     assert problems(Look(**WHOLE), SHAPE, "Semilla 1, entrega 2") == []
 
@@ -84,7 +105,7 @@ def test_a_whole_tenant_has_no_problem() -> None:
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"journal": None}, "its journal is missing"),
     ({"journal": {"closed": None}}, "its journal is open"),
-    ({"lease": {"spec": {"holderIdentity": "x"}}}, "its lease is held"),
+    ({"lease": HELD}, "its lease is held"),
     ({"record": {"current": 3, "finished": 3, "pending": 4}}, "its record says pending 4, current 3, finished 3"),
     ({"record": {"current": 4, "finished": 3, "pending": None}}, "its record says pending None, current 4, finished 3"),
     ({"objects": frozenset([*NAMES, "Deployment/booking-r4"])}, "objects of revisions r3, r4 are there"),
