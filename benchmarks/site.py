@@ -137,15 +137,15 @@ class Site:
         """Return the CPU seconds that the cluster's processes and the programs that this one has started have used so far."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         total = used.ru_utime + used.ru_stime
-        own = str(Path(self.kubeconfig).parent / "bin") + "/"
+        own = os.fsencode(Path(self.kubeconfig).parent / "bin") + b"/"
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                command, stat = (entry / "cmdline").read_text(), (entry / "stat").read_text()
+                command, stat = (entry / "cmdline").read_bytes(), (entry / "stat").read_bytes()
             except OSError:  # it has ended
                 continue
             if command.startswith(own):
                 # utime and stime, fields 14 and 15 of proc(5); the name, in parentheses, may hold anything.
-                total += sum(map(int, stat.rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+                total += sum(map(int, stat.rpartition(b")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
         return total
 
     def count(self, prefix: str) -> int:

@@ -24,8 +24,9 @@ PORT_NAMES = ("apiserver", "etcd", "etcd-peer", "controller-manager", "scheduler
 # Below the range that the kernel gives to outgoing connections, so that a kept port is free after a restart.
 FIRST_PORT, LAST_PORT = 20000, 29999
 
-# A thousand tenants are converged at once on two cores: the controllers must not hold themselves back.
-_CLIENT = {"--kube-api-qps": "400", "--kube-api-burst": "800"}
+# A thousand tenants are converged at once on two cores: the controllers must not hold themselves back. A namespace that goes costs more than a
+# hundred requests, two for each kind.
+_CLIENT = {"--kube-api-qps": "1000", "--kube-api-burst": "2000"}
 _CONTROLLERS = {"deployment": 20, "replicaset": 20, "endpoint": 20, "service-endpoint": 20, "resource-quota": 20,
                 "namespace": 20, "serviceaccount-token": 20}  # fmt: skip
 

@@ -26,6 +26,7 @@ except ImportError as error:  # pragma: no cover - ansible-core itself needs bot
     IMPORT_ERROR = error
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _render_filters
+from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._render_yaml import documents_of
 
 PHASES = ("infrastructure", "workloads", "promotion", "monitoring")
@@ -127,13 +128,14 @@ def template_files(directories: Iterable[str], phases: Sequence[str] = PHASES) -
 def render(template_dirs: Sequence[str] | str, context: Mapping[str, Any], phases: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Render all templates of ``template_dirs`` with ``context`` into a list of objects.
 
-    ``context`` is plain data (see _plain) and must hold ``tenant`` with ``name`` and ``namespace``; ``phases`` limits the phases. Every object
-    comes back with its phase annotation, the common labels and, where its kind has one, a namespace. Raises RenderError.
+    ``context`` must hold ``tenant`` with ``name`` and ``namespace``; ``phases`` limits the phases. Every object comes back with its phase
+    annotation, the common labels and, where its kind has one, a namespace. Raises RenderError.
     """
     if IMPORT_ERROR is not None:  # pragma: no cover - ansible-core itself needs both
         raise RenderError(f"Jinja2 and PyYAML are needed: {IMPORT_ERROR}")
     directories = [template_dirs] if isinstance(template_dirs, str) else list(template_dirs)
-    tenant = context.get("tenant")
+    variables = to_plain(context)
+    tenant = variables.get("tenant")
     if not isinstance(tenant, dict) or not tenant.get("name") or not tenant.get("namespace"):
         raise RenderError("the context must hold tenant.name and tenant.namespace")
     wanted = tuple(phases or PHASES)
@@ -142,8 +144,8 @@ def render(template_dirs: Sequence[str] | str, context: Mapping[str, Any], phase
         raise RenderError(f"unknown phase {unknown[0]}; the phases are {', '.join(PHASES)}")
     objects: list[dict[str, Any]] = []
     origin: dict[tuple[str, str, str, str], str] = {}
-    for phase, path in template_files(directories, wanted):
-        for item in _render_file(path, context):
+    for phase, path in template_files([to_plain(directory) for directory in directories], wanted):
+        for item in _render_file(path, variables):
             _complete(item, phase, tenant, path)
             key = _key(item)
             if key in origin:
@@ -161,7 +163,7 @@ def describe(item: Mapping[str, Any]) -> str:
     return f"{item['kind']} {namespace}/{metadata['name']}" if namespace else f"{item['kind']} {metadata['name']}"
 
 
-def _render_file(path: str, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _render_file(path: str, variables: dict[str, Any]) -> list[dict[str, Any]]:
     """Render one template; every failure becomes a sentence with the template, the line and the tenant."""
     where = f"tenant {variables['tenant']['name']}: template {path}"
     try:

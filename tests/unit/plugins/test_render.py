@@ -179,11 +179,18 @@ def test_a_text_that_was_read_before_gives_objects_of_their_own(tmp_path: Path, 
     assert [item["data"] for item in objects(tmp_path)] == [{"key": 1}, {"key": 2}]
 
 
+def test_what_a_template_changes_is_its_own_copy(tmp_path: Path, write: Write) -> None:
+    write("workloads/a.yml.j2", "{% do names.append('z') %}" + CONFIG % ("x", "{{ names | join }}"))
+    names = ["y"]
+    assert [objects(tmp_path, names=names)[0]["data"]["key"] for _ in range(2)] == ["yz", "yz"]
+    assert names == ["y"]
+
+
 def test_a_mark_names_the_line_of_the_whole_text_and_directives_are_read(tmp_path: Path, write: Write) -> None:
     write("workloads/a.yml.j2", "%YAML 1.1\n---\n" + CONFIG % ("x", "1") + "--- # and\n" + CONFIG % ("y", "'--- \n  ---'"))
     assert [item["data"]["key"] for item in objects(tmp_path)] == [1, "--- ---"]
     write("workloads/a.yml.j2", CONFIG % ("x", "1") + "---\n" + CONFIG % ("y", "["))
-    with pytest.raises(RenderError, match=r"line 9, column 13|line 9"):
+    with pytest.raises(RenderError, match="line 9"):
         objects(tmp_path)
 
 
