@@ -99,7 +99,7 @@ def test_too_many_connections_are_refused_and_the_neighbour_goes_on(palermo: str
 
 def test_a_statement_and_a_transaction_end_in_time_whatever_the_client_sets(palermo: str) -> None:
     long, idle = inside(palermo, LONG)
-    assert "query_timeout" in long["said"] or "ConnectionDoesNotExist" in long["said"], long
+    assert "query timeout" in long["said"], long
     assert SMALL["statement_seconds"] <= long["seconds"] < SMALL["statement_seconds"] + 10
     assert idle["said"] == "ConnectionError: closed"
     assert SMALL["idle_transaction_seconds"] - 1 <= idle["seconds"] < SMALL["idle_transaction_seconds"] + 10
