@@ -63,7 +63,7 @@ def test_as_declared(probe: Probe, check: Check) -> None:
     spec, metadata = probe.pod["spec"], probe.pod["metadata"]
     container = spec["containers"][0]
     assert metadata["labels"]["app"] == "booking"
-    assert container["command"][:5] == ["python", "-m", "barberpro_service.probe", "--timeout", "3"]
+    assert container["command"][:5] == ["python", "-m", "barberpro_service.probe", "--timeout", "2"]
     assert container["command"][7:] == ["--open", "db:5432", "--closed", "other:8080", "--closed", "9.9.9.9:53"]
     # Never ready, restricted, without a token.
     assert container["readinessProbe"]["exec"]["command"][-1] == "raise SystemExit(1)"
