@@ -32,7 +32,8 @@ demo: doctor setup ## From a bare machine to a barbershop that serves over HTTPS
 test: doctor setup setup-test ## Every check of this repository, side by side; ends with pytest's summary
 	@$(MAKE) cluster vault platform
 	@$(MAKE) cluster PROFILE=simulated
-	@$(STEP) "All tests" -- $(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --verbose --durations=25 --cov --cov-report=term --cov-fail-under=90 \
+	@$(STEP) "All tests" -- $(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder --verbose --durations=25 \
+		--cov --cov-report=term --cov-fail-under=90 \
 		tests/lint tests/unit services tests/integration tests/molecule tests/e2e
 
 ##@ Environment

@@ -24,7 +24,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    """Several workers begin with what takes longest."""
+    """Several workers begin with what takes longest (``--no-loadscope-reorder`` keeps this order)."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
 
