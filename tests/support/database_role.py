@@ -25,9 +25,14 @@ def _values(**given: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in ("defaults", "vars"):
         for name, value in yaml.safe_load((ROLE / part / "main.yml").read_text()).items():
-            text = given.get(name, value)
-            found[name] = _environment().from_string(text).render(found) if isinstance(text, str) else text
+            found[name] = _rendered(given.get(name, value), found)
     return found
+
+
+def _rendered(value: Any, values: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_rendered(item, values) for item in value]
+    return _environment().from_string(value).render(values) if isinstance(value, str) else value
 
 
 def shared(**given: str) -> str:
@@ -48,3 +53,9 @@ def login(**given: str) -> str:
     values["__database_wanted"] = [{"name": given["database_app_role"], "password": given["database_app_password"]}]
     text = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__database_roles_sql"]
     return str(_environment().from_string(text).render(values))
+
+
+def gone(**given: str) -> str:
+    """Return what drops a tenant's schema and its roles."""
+    values = _values(**given)
+    return f"DROP SCHEMA {given['database_schema']} CASCADE; {values['__database_drop_roles']}"

@@ -142,3 +142,14 @@ def test_only_the_pooler_may_look_logins_up(pg: postgres.Server, tenant: postgre
         assert refused(pooler, "SELECT * FROM platform.logins")
         assert refused(pooler, f"SELECT * FROM {tenant.schema}.bookings")
     assert check("sql_access", namespace="ns").startswith("passed")
+
+
+def test_connections_end_with_their_role(pg: postgres.Server, neighbour: postgres.Tenant, tmp_path: Path) -> None:
+    """A pooler keeps them open; a tenant of the same name that comes later must not be given one of a role that is gone."""
+    leaving = postgres.create_tenant(pg, tmp_path / "leaving")
+    with as_role(leaving, "app") as connection, as_role(neighbour, "app") as other:
+        with psycopg.connect(pg.admin, autocommit=True) as admin:
+            admin.execute(database_role.gone(database_schema=leaving.schema).encode())
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+        assert other.execute("SELECT 1").fetchone() == (1,)
