@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Header, Path
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from barberpro_booking import business, repository
+from barberpro_booking.customers import Customers
 from barberpro_booking.service import Booking
 from barberpro_service.errors import Problem
 from barberpro_service.logs import logger
@@ -21,6 +22,7 @@ def admin_router(booking: Booking) -> APIRouter:
 
     @router.get("/settings")
     async def read() -> dict[str, Any]:
+        """Return the stored settings and their etag."""
         async with booking.engine.connect() as connection:
             stored = await repository.read_settings(connection)
         # Before the first load both are null: that is an answer, not an error.
@@ -30,6 +32,7 @@ def admin_router(booking: Booking) -> APIRouter:
     async def write(
         document: Annotated[Any, Body()], if_match: Annotated[str | None, Header(alias="If-Match")] = None
     ) -> JSONResponse:
+        """Replace the settings; with If-Match, only those with that etag."""
         try:
             business.validate(document)
         except business.SettingsError as error:
@@ -46,14 +49,30 @@ def admin_router(booking: Booking) -> APIRouter:
         LOG.info("settings loaded", changed=changed)
         return JSONResponse({"changed": changed, "etag": repository.etag_of(document)})
 
+    @router.delete("/test-bookings/{run_id}")
+    async def purge(run_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]) -> dict[str, int]:
+        """Remove the bookings that a test run has made."""
+        async with booking.engine.begin() as connection:
+            removed = await repository.purge_test_run(connection, run_id)
+        LOG.info("test bookings removed", run=run_id, removed=removed)
+        return {"removed": removed}
+
+    _customers_routes(router, booking.customers)
+    return router
+
+
+def _customers_routes(router: APIRouter, customers: Customers) -> None:
+    """What concerns customers' names and telephone numbers: their encryption, and their export."""
+
     @router.get("/encryption")
     async def encryption() -> dict[str, Any]:
-        return await booking.customers.status()
+        """Return how things are with the encryption of customers' data."""
+        return await customers.status()
 
     @router.put("/encryption")
     async def renew() -> dict[str, Any]:
+        """Wrap every data key by the newest version of the key, and seal what is stored plain."""
         # Repeatable: what is sealed and wrapped as it should be is left alone.
-        customers = booking.customers
         rewrapped, version = await customers.keys.rewrap() if customers.keys is not None else (0, 0)
         sealed = await customers.seal_plain()
         LOG.info("keys renewed", rewrapped=rewrapped, version=version, sealed=sealed)
@@ -61,13 +80,5 @@ def admin_router(booking: Booking) -> APIRouter:
 
     @router.get("/export")
     async def export() -> StreamingResponse:
-        return StreamingResponse(booking.customers.exported(), media_type="application/jsonl")
-
-    @router.delete("/test-bookings/{run_id}")
-    async def purge(run_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]) -> dict[str, int]:
-        async with booking.engine.begin() as connection:
-            removed = await repository.purge_test_run(connection, run_id)
-        LOG.info("test bookings removed", run=run_id, removed=removed)
-        return {"removed": removed}
-
-    return router
+        """Return all bookings with their customers' names and numbers, one JSON object a line."""
+        return StreamingResponse(customers.exported(), media_type="application/jsonl")

@@ -29,10 +29,12 @@ def public_router(booking: Booking, metrics: BookingMetrics, environment: Enviro
 
     @router.get("/version")
     async def version() -> dict[str, str]:
+        """Say which tenant and revision answer."""
         return {"tenant": environment.tenant, "revision": environment.revision, "service": "booking"}
 
     @router.get("/business")
     async def business() -> dict[str, Any]:
+        """Return what customers may know of the business: services, prices, staff, opening hours."""
         document = (await booking.business()).model_dump(mode="json", by_alias=True)
         for service in document["services"]:
             service["price"] = float(service["price"])
@@ -44,6 +46,7 @@ def public_router(booking: Booking, metrics: BookingMetrics, environment: Enviro
         day: Annotated[Day, Query(alias="date")],
         staff: Annotated[str | None, Query(max_length=40)] = None,
     ) -> dict[str, Any]:
+        """Return the free slots of a service on a day, with whom."""
         business, free = await booking.availability(service, day, staff or None)
         return {
             "service": service,
@@ -54,6 +57,7 @@ def public_router(booking: Booking, metrics: BookingMetrics, environment: Enviro
 
     @router.get("/busy")
     async def busy(day: Annotated[Day | None, Query(alias="date")] = None) -> dict[str, Any]:
+        """Return when somebody is booked on a day, today without one."""
         # For the walk-in queue. The gateway routes it too: it says no more than availability already does.
         business, wanted, periods = await booking.busy(day)
         return {
@@ -76,6 +80,7 @@ def _booking_routes(router: APIRouter, booking: Booking, metrics: BookingMetrics
         key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")],
         test_run: Annotated[TestRun | None, Header(alias="X-Test-Run")] = None,
     ) -> JSONResponse:
+        """Book a slot; the same key again gets the same answer, and books nothing."""
         try:
             answer = await booking.book(request, key, test_run)
         except Problem as problem:
@@ -91,10 +96,12 @@ def _booking_routes(router: APIRouter, booking: Booking, metrics: BookingMetrics
 
     @router.get("/bookings/{booking_id}")
     async def read(booking_id: uuid.UUID, token: Token = None) -> dict[str, Any]:
+        """Return a booking to whoever has its token."""
         return await booking.find(booking_id, _required(token))
 
     @router.delete("/bookings/{booking_id}")
     async def cancel(booking_id: uuid.UUID, token: Token = None) -> dict[str, Any]:
+        """Cancel a booking; doing it again changes nothing."""
         body, changed = await booking.cancel(booking_id, _required(token))
         if changed:
             metrics.cancelled.inc()

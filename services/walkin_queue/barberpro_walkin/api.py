@@ -22,10 +22,12 @@ def public_router(walkin: Walkin, metrics: WalkinMetrics, token: BearerToken, en
 
     @router.get("/version")
     async def version() -> dict[str, str]:
+        """Say which tenant and revision answer."""
         return {"tenant": environment.tenant, "revision": environment.revision, "service": "walkin_queue"}
 
     @router.get("/queue")
     async def queue(request: Request) -> dict[str, Any]:
+        """Return who waits today and how long."""
         # With the staff's token the list also has the ids that the actions need; without, no word of who waits.
         staff = "authorization" in request.headers
         if staff:
@@ -46,6 +48,7 @@ def public_router(walkin: Walkin, metrics: WalkinMetrics, token: BearerToken, en
         key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
         test_run: Annotated[TestRun | None, Header(alias="X-Test-Run")] = None,
     ) -> JSONResponse:
+        """Take a ticket; the same key again gets the same one."""
         try:
             ticket, created = await walkin.take(request, key, test_run)
         except Problem as problem:
@@ -62,6 +65,7 @@ def public_router(walkin: Walkin, metrics: WalkinMetrics, token: BearerToken, en
 def _ticket_routes(router: APIRouter, walkin: Walkin, metrics: WalkinMetrics, token: BearerToken) -> None:
     @router.get("/tickets/{ticket_id}")
     async def read(ticket_id: uuid.UUID) -> dict[str, Any]:
+        """Return a ticket with its place and the estimated wait."""
         return await walkin.find(ticket_id)
 
     async def act(ticket_id: uuid.UUID, action: str) -> dict[str, Any]:
@@ -72,6 +76,7 @@ def _ticket_routes(router: APIRouter, walkin: Walkin, metrics: WalkinMetrics, to
 
     @router.post("/tickets/{ticket_id}/leave")
     async def leave(ticket_id: uuid.UUID) -> dict[str, Any]:
+        """Leave the queue."""
         return await act(ticket_id, "leave")
 
     def staff_action(action: str) -> None:
