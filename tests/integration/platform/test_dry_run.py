@@ -91,7 +91,8 @@ def test_wrong_input_is_refused_before_anything_is_touched(facts: dict[str, Any]
     assert run.code != 0
     for sentence in (
         "platform_zone 'Barber Pro' is no DNS zone: give the one below which the tenants' host names live",
-        "the image catalogue (images) has no reference for alertmanager, envoy_gateway, pgbouncer, prometheus, prometheus_config_reloader, prometheus_operator;",
+        "the image catalogue (images) has no reference for alertmanager, envoy_gateway, pgbouncer, prometheus, prometheus_config_reloader, "
+        "prometheus_operator;",
         "platform_postgresql_enabled is false and platform_database_host is empty: name the managed PostgreSQL",
         "platform_monitoring_namespace 'observability' names the namespace of an own Prometheus",
         "platform_deployer_subjects is empty: name at least one user, group or service account that deploys tenants.",
