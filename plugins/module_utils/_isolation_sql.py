@@ -43,6 +43,7 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (a.grantee =
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 # Functions that everybody, or a tenant's role, may call and that act for somebody else; in a tenant's schema every one that is not its own.
+# The server makes constructors with every range type, as its own and whatever the default privileges say: they put a value together, no more.
 FUNCTIONS = """
 SELECT n.nspname, p.proname, coalesce(r.rolname, 'PUBLIC'), ARRAY['execute']
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -50,6 +51,7 @@ CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (p.prosecdef OR n.nspname = ANY(%s))
   AND (a.grantee = 0 OR r.rolname = ANY(%s)) AND a.grantee <> p.proowner
+  AND NOT (p.prolang = (SELECT oid FROM pg_catalog.pg_language WHERE lanname = 'internal') AND p.prosrc ~ '^(multi)?range_constructor[0-3]$')
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 OWNERS = """

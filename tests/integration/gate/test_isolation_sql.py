@@ -27,10 +27,13 @@ ONE, OTHER = "shop-0000", "shop-0001"
 
 @pytest.fixture
 def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> Iterator[postgres.Tenant]:
-    """Another tenant with a table; ours has one too."""
+    """Another tenant with a table and a range type, as the booking service has; ours has them too."""
     other = postgres.create_tenant(pg, tmp_path / "neighbour")
     for one in (tenant, other):
-        one.sql(f"SET ROLE {one.schema}_owner; CREATE TABLE {one.schema}.bookings (id int, name text)")
+        one.sql(
+            f"SET ROLE {one.schema}_owner; CREATE TABLE {one.schema}.bookings (id int, name text); "
+            f"CREATE TYPE {one.schema}.times AS RANGE (subtype = time)"
+        )
     yield other
     for one in (tenant, other):
         one.sql(f"DROP SCHEMA {one.schema} CASCADE")
