@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
 
 
-_FIRST = ("e2e", "simulated", "molecule")
+_FIRST = ("e2e", "simulated", "molecule", "postgresql")
 
 
 def _group(item: pytest.Item) -> str:

@@ -46,7 +46,7 @@ def changed(plan: Plan) -> list[Ref]:
     return [change.ref for change in plan.effective() if change.ref.kind == "ResourceQuota"]
 
 
-def await_live(resources: Resources, refs: Iterable[Ref], deadline: float, counted: Mapping[str, str] = COUNTED) -> None:
+def await_live(resources: Resources, refs: Iterable[Ref], deadline: float, counted: Mapping[str, str]) -> None:
     """Return when each quota's ``status.hard`` equals its spec and ``status.used`` counts at least what is there of the kinds in ``counted``.
 
     ``deadline`` is on the monotonic clock; at most 60 s are waited. Raises PlatformError with the key that is behind and its numbers.

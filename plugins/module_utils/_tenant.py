@@ -104,7 +104,7 @@ def _execute(engine: Engine, plan: Plan, deadline: float) -> None:
     """Apply the plan; nobody is bound to a role, and nothing that a quota counts is made, before the quotas bind."""
     first = plan.select(_quotas.early)
     engine.execute(first)
-    _quotas.await_live(engine.resources, _quotas.changed(first), deadline)
+    _quotas.await_live(engine.resources, _quotas.changed(first), deadline, _quotas.COUNTED)
     engine.execute(plan.select(lambda change: not _quotas.early(change)))
 
 

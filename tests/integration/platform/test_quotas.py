@@ -80,14 +80,14 @@ def test_a_quota_that_counts_too_little_is_counted_anew(tenant: Guarded, admin: 
     current["status"]["used"]["secrets"] = "0"
     admin.client.request("PUT", path, body=current)
     assert live(admin, tenant)["status"]["used"]["secrets"] == "0"
-    _quotas.await_live(admin, [Ref("v1", "ResourceQuota", tenant.namespace, "tier")], time.monotonic() + 30)
+    _quotas.await_live(admin, [Ref("v1", "ResourceQuota", tenant.namespace, "tier")], time.monotonic() + 30, _quotas.COUNTED)
     assert live(admin, tenant)["status"]["used"]["secrets"] == "1"
 
 
 def test_a_quota_that_never_binds_is_named_with_its_numbers() -> None:
     ref = Ref("v1", "ResourceQuota", "kube-system", "none")
     with pytest.raises(PlatformError) as refused:
-        _quotas.await_live(_Stuck(), [ref], time.monotonic() + 0.3)
+        _quotas.await_live(_Stuck(), [ref], time.monotonic() + 0.3, _quotas.COUNTED)
     assert str(refused.value).startswith("ResourceQuota kube-system/none does not bind after 0 s: status.hard says pods nothing, spec.hard 3; see whether ")
 
 

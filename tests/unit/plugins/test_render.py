@@ -182,7 +182,7 @@ def test_a_text_that_was_read_before_gives_objects_of_their_own(tmp_path: Path, 
 def test_what_a_template_changes_is_its_own_copy(tmp_path: Path, write: Write) -> None:
     write("workloads/a.yml.j2", "{% do names.append('z') %}" + CONFIG % ("x", "{{ names | join }}"))
     names = ["y"]
-    assert [objects(tmp_path, names=names)[0]["data"]["key"] for _ in range(2)] == ["yz", "yz"]
+    assert [objects(tmp_path, names=names)[0]["data"]["key"] for _turn in range(2)] == ["yz", "yz"]
     assert names == ["y"]
 
 
