@@ -28,6 +28,10 @@ options:
     type: list
     elements: dict
     default: []
+  outage_timeout:
+    description: Seconds that a server which is away is waited for before all of O(logins) are given up.
+    type: float
+    default: 0.0
   host:
     description: Where the server is.
     type: str
@@ -71,6 +75,7 @@ _raw:
   elements: dict
 """
 
+import time
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
@@ -88,7 +93,8 @@ class LookupModule(LookupBase):
         server = {key: to_plain(self.get_option(key)) for key in ("host", "port", "dbname", "sslmode", "user", "password")}
         arguments = to_plain(self.get_option("arguments"))
         rows = [_asked(server, str(query), arguments) for query in terms]
-        return rows + [_tried({**server, **login}) for login in to_plain(self.get_option("logins"))]
+        until = time.monotonic() + to_plain(self.get_option("outage_timeout"))
+        return rows + [_tried({**server, **login}, until) for login in to_plain(self.get_option("logins"))]
 
 
 def _asked(server: dict[str, Any], query: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -98,9 +104,9 @@ def _asked(server: dict[str, Any], query: str, arguments: dict[str, Any]) -> dic
         return {"row": {}, "problem": failed.reason}
 
 
-def _tried(values: dict[str, Any]) -> dict[str, Any]:
+def _tried(values: dict[str, Any], until: float) -> dict[str, Any]:
     try:
-        log_in(values)
+        log_in(values, until)
     except CheckFailed as failed:
         return {"user": values["user"], "problem": failed.reason}
     return {"user": values["user"], "problem": ""}

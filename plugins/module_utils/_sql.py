@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import importlib
+import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
 
 CONNECT_TIMEOUT = 10  # seconds
+# What libpq says of a server that is away or about to be; anything else does not heal by waiting.
+AWAY = re.compile("connection refused|timed out|timeout expired|starting up|shutting down|closed the connection|terminat|unreachable|no route", re.IGNORECASE)
 
 
 def connect(values: Mapping[str, Any], ca_file: str | None = None) -> tuple[Any, Any]:
@@ -50,7 +54,7 @@ def first_row(values: Mapping[str, Any], query: str, arguments: Mapping[str, Any
     driver, connection = connect(values)
     try:
         with connection:
-            connection.read_only = True
+            connection.execute("SET default_transaction_read_only = on")
             # Values are put in here, not by the server, which would have to know the type of each.
             with driver.ClientCursor(connection, row_factory=driver.rows.dict_row) as cursor:
                 return dict(cursor.execute(query, arguments).fetchone() or {})
@@ -58,7 +62,15 @@ def first_row(values: Mapping[str, Any], query: str, arguments: Mapping[str, Any
         raise CheckFailed(f"database {values['dbname']} at {values['host']}:{values['port']}: {str(error).strip().splitlines()[0]}") from error
 
 
-def log_in(values: Mapping[str, Any]) -> None:
-    """Log in as a role, and out again. Raises CheckFailed."""
-    _driver, connection = connect(values)
-    connection.close()
+def log_in(values: Mapping[str, Any], until: float = 0.0) -> None:
+    """Log in as a role, and out again; a server that is away is waited for ``until`` that time of the monotonic clock. Raises CheckFailed."""
+    while True:
+        try:
+            _driver, connection = connect(values)
+        except CheckFailed as failed:
+            if time.monotonic() > until or not AWAY.search(failed.reason):
+                raise
+            time.sleep(1)
+        else:
+            connection.close()
+            return
