@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._quotas import await_live
+from ansible_collections.barberpro.platform.plugins.module_utils._quotas import COUNTED, await_live
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ class Race:
         end = time.monotonic() + 30
         while len(self.resources.list("v1", "ConfigMap", self.namespace)) < OWN and time.monotonic() < end:
             time.sleep(0.05)
-        await_live(self.resources, [self.quota], time.monotonic() + 60)
+        await_live(self.resources, [self.quota], time.monotonic() + 60, COUNTED)
 
     def create(self, number: int) -> bool:
         """Create one object; returns whether it was admitted. Raises ApiError for any other refusal than the quota's."""

@@ -153,7 +153,7 @@ class Client:
         """Send one request once and return urllib3's response. Raises urllib3's errors."""
         self.pace.wait()
         with nullcontext() if stream else self._slots:
-            response = self.pool.urlopen(
+            response = self.pool.request(
                 method,
                 self._prefix + path,
                 body=body,

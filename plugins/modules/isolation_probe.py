@@ -45,7 +45,7 @@ options:
   timeout:
     description: Seconds to wait for one connection.
     type: int
-    default: 3
+    default: 2
   pull_secrets:
     description: Names of Secrets to pull the image with.
     type: list

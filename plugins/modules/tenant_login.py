@@ -12,7 +12,7 @@ short_description: Have Vault give a database role of a tenant a new password
 version_added: 0.1.0
 description:
   - A role that exists in PostgreSQL becomes a static role of Vault's database engine, which makes its passwords and sets them in the database.
-  - Vault rotates no role by itself. P(barberpro.platform.rotate_credentials#playbook) rotates the one of a pair that is idle and lets the services
+  - Vault rotates no role by itself. C(rotate_credentials.yml) rotates the one of a pair that is idle and lets the services
     change over afterwards.
 author:
   - BarberPro operations (@barberpro)

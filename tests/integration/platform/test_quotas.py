@@ -44,8 +44,8 @@ def test_nobody_is_bound_before_the_quota_binds(tenant: Guarded, admin: Resource
     seen: list[tuple[str, int, bool]] = []
     waited = _quotas.await_live
 
-    def watched(resources: Resources, refs: list[Ref], deadline: float) -> None:
-        waited(resources, refs, deadline)
+    def watched(resources: Resources, refs: list[Ref], deadline: float, counted: dict[str, str]) -> None:
+        waited(resources, refs, deadline, counted)
         for ref in refs:
             bindings = admin.list("rbac.authorization.k8s.io/v1", "RoleBinding", tenant.namespace)
             quota = live(admin, tenant)
