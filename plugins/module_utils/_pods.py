@@ -24,7 +24,8 @@ _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrI
 # What a registry answers when trying again does not help. Time-outs, refused connections and 5xx are not among them.
 _PULL_FINAL = re.compile(
     r"manifest unknown|name unknown|not found|NotFound|repository does not exist|invalid reference format|InvalidImageName|"
-    r"pull access denied|insufficient_scope|unauthorized|authentication required|no such host|no match for platform|ErrImageNeverPull",
+    r"pull access denied|insufficient_scope|unauthorized|authentication required|no such host|no match for platform|ErrImageNeverPull|"
+    r"layers and diffIDs don't match",
 )
 _PREEMPTION = re.compile(r"(,? no new claims to deallocate,?)?( preemption:.*)?$", re.DOTALL)
 _PULL_TRANSIENT = re.compile(r"timeout|timed out|deadline exceeded|connection refused|connection reset|\b5\d\d\b|EOF|TLS handshake|server misbehaving")

@@ -230,6 +230,7 @@ PODS = [
     ),
     ("invalid name", waiting("InvalidImageName", "couldn't parse image reference"), "failed", "the name is not valid"),
     ("no rights", waiting("ErrImagePull", "pull access denied"), "failed", "pull access denied"),
+    ("broken", waiting("ErrImagePull", "number of layers and diffIDs don't match: 4 != 3"), "failed", "layers and diffIDs don't match"),
     ("time-out", waiting("ErrImagePull", PULL + "Unknown desc = dial tcp 10.0.0.1:443: i/o timeout"), "progress", "i/o timeout"),
     ("refused", waiting("ImagePullBackOff", PULL + "Unknown desc = dial tcp: connect: connection refused"), "progress", "refused"),
     ("server error", waiting("ErrImagePull", "unexpected status code: 503 Service Unavailable"), "progress", "503"),
