@@ -17,7 +17,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
     listed,
     plural,
 )
-from ansible_collections.barberpro.platform.plugins.module_utils._sql import connect
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import SHARED_SCHEMA, connect
 
 NEXT_STEP = "run the infrastructure stage again; it sets the roles' rights"
 NEEDED = ("host", "port", "dbname", "schema", "user", "password")
@@ -90,12 +90,13 @@ def _examine(cursor: Any, driver: Any, values: Mapping[str, str], foreign: Seque
     tables = _use_own(cursor, role, own)
     cursor.execute(SCHEMAS)
     known = {row[0] for row in cursor.fetchall()}
-    others = sorted((known | set(foreign)) - {own})
+    shared = _shared(cursor, role, own) if SHARED_SCHEMA in known else ""
+    others = sorted((known | set(foreign)) - {own, SHARED_SCHEMA})
     entered = [name for name in others if name in known and _enters(cursor, driver, name)]
     if entered:
         raise CheckFailed(f"role {role} can use {listed(entered)}, which is not its own", NEXT_STEP)
     refused = [name for name in others if name in known]
-    return f"role {role} uses schema {own} ({plural(tables, 'table')}) and is refused in {plural(len(refused), 'other schema')}"
+    return f"role {role} uses schema {own} ({plural(tables, 'table')}){shared} and is refused in {plural(len(refused), 'other schema')}"
 
 
 def _use_own(cursor: Any, role: str, schema: str) -> int:
@@ -114,6 +115,29 @@ def _use_own(cursor: Any, role: str, schema: str) -> int:
     for table in tables:
         cursor.execute(f"SELECT 1 FROM {_quoted(schema)}.{_quoted(table)} LIMIT 1")
     return len(tables)
+
+
+def _shared(cursor: Any, role: str, own: str) -> str:
+    """Return what the role sees of the tables that tenants share, as evidence. Raises CheckFailed when it is more than its own rows."""
+    cursor.execute("SELECT has_schema_privilege(%s, 'USAGE'), has_schema_privilege(%s, 'CREATE')", (SHARED_SCHEMA, SHARED_SCHEMA))
+    usage, create = cursor.fetchone()
+    if create:
+        raise CheckFailed(f"role {role} can create tables in schema {SHARED_SCHEMA}, which no tenant may", NEXT_STEP)
+    if not usage:
+        return ""
+    cursor.execute(TABLES, (SHARED_SCHEMA,))
+    seen = []
+    for (table,) in cursor.fetchall():
+        cursor.execute("SELECT has_table_privilege(format('%%I.%%I', %s::text, %s::text), 'SELECT')", (SHARED_SCHEMA, table))
+        if not cursor.fetchone()[0]:
+            continue
+        cursor.execute(f"SELECT count(*) FROM {SHARED_SCHEMA}.{_quoted(table)} WHERE tenant <> %s", (own,))
+        foreign = cursor.fetchone()[0]
+        if foreign:
+            what = f"role {role} reads {plural(foreign, 'row')} of other tenants in {SHARED_SCHEMA}.{table}"
+            raise CheckFailed(what, "run deploy_platform.yml; it makes the policies of shared tables")
+        seen.append(f"{SHARED_SCHEMA}.{table}")
+    return f", sees its own rows of {listed(seen)}" if seen else ""
 
 
 def _enters(cursor: Any, driver: Any, schema: str) -> bool:

@@ -27,6 +27,8 @@ INTERNAL = ("data_keys", "idempotency_keys")
 TABLES = """
 SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename !~ '^alembic_version' AND NOT tablename = ANY(%s) ORDER BY 1
 """
+USAGE = "SELECT day, measure, amount FROM shared.usage ORDER BY day, measure"
+"""The tenant's rows of the ledger that all share; the server shows a role no others."""
 EXPORT_TIMEOUT = 300.0
 
 
@@ -72,6 +74,8 @@ def _tables(database: Mapping[str, Any], schema: str) -> dict[str, list[dict[str
                 quoted = '"' + schema.replace('"', '""') + '"."' + str(name).replace('"', '""') + '"'
                 cursor.execute(f"SELECT to_jsonb(t) FROM {quoted} t")
                 found[str(name)] = [dict(row) for (row,) in cursor.fetchall()]
+            cursor.execute(USAGE)
+            found["usage"] = [dict(zip(("day", "measure", "amount"), row, strict=True)) for row in cursor.fetchall()]
             return found
     except driver.Error as error:
         raise PlatformError(f"schema {schema} cannot be exported: {str(error).strip().splitlines()[0]}; nothing was removed") from error

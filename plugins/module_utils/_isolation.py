@@ -20,6 +20,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._isolation_html
 from ansible_collections.barberpro.platform.plugins.module_utils._quotas import exceeded
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import SHARED_SCHEMA
 
 RBAC = "rbac.authorization.k8s.io/v1"
 KINDS = {
@@ -121,7 +122,7 @@ def _sql(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str,
     begun = time.perf_counter()
     secrets = resources.list("v1", "Secret", fields=f"metadata.name={database['secret']}")
     schemas = _isolation_sql.schemas_of(secrets, tenants)
-    found = _isolation_sql.examine(database, schemas, database["shared_schemas"])
+    found = _isolation_sql.examine(database, schemas, [SHARED_SCHEMA, *database["shared_schemas"]])
     found["findings"] = [item for item in found["findings"] if _concerns(item, list(options.get("names") or []))]
     found["without_schema"] = sorted(set(tenants.values()) - set(schemas.values()))
     seconds["sql"] = time.perf_counter() - begun

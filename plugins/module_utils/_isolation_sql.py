@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._sql import connect
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import SHARED_SCHEMA, connect
 
 ROLES = """
 SELECT rolname, array_remove(ARRAY[
@@ -59,6 +59,24 @@ SELECT n.nspname, c.relname, r.rolname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
 WHERE n.nspname !~ '^pg_' AND r.rolname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1, 2
 """
+# Why the rows of a table in a schema that tenants share are not each its own tenant's; nothing where they are.
+SHARED = """
+SELECT n.nspname, c.relname, CASE
+  WHEN c.relkind NOT IN ('r', 'p') THEN 'shows what its owner may see'
+  WHEN NOT c.relrowsecurity THEN 'has no row-level security'
+  WHEN NOT c.relforcerowsecurity THEN 'has row-level security that does not bind its owner'
+  ELSE (SELECT 'has a policy that does not ask who has logged in: ' || string_agg(p.polname, ', ' ORDER BY p.polname)
+        FROM pg_catalog.pg_policy p
+        CROSS JOIN LATERAL (VALUES (pg_get_expr(p.polqual, p.polrelid)), (pg_get_expr(p.polwithcheck, p.polrelid))) AS e (condition)
+        WHERE p.polrelid = c.oid AND p.polpermissive AND e.condition !~* '(\\msession_user\\M|\\mshared\\.tenant\\(\\))')
+  END
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+IDENTITY = f"{SHARED_SCHEMA}.tenant"
+"""The function that says whose a session is, by its login; row-level security of shared tables asks it."""
+UNBOUND = frozenset({"truncate", "references", "trigger"})
+"""Privileges on tables that row-level security does not bind (PostgreSQL's documentation, section Row Security Policies)."""
 CONNECT = "SELECT has_database_privilege('public', current_database(), 'CONNECT')"
 
 
@@ -76,7 +94,7 @@ def examine(database: Mapping[str, Any], schemas: Mapping[str, str], shared: Seq
     """Return what tenants' roles may do with others' schemas: ``roles``, ``schemas``, ``pairs`` (numbers) and ``findings``.
 
     ``database`` has host, port, name, user, password, sslmode and ca_file of an administrator; ``schemas`` maps schemas to tenants, and
-    roles are those named SCHEMA_...; ``shared`` are schemas that everybody may look into. Raises PlatformError when it cannot be asked.
+    roles are those named SCHEMA_...; ``shared`` are schemas that all may use, whose tables keep their rows apart. Raises PlatformError when it cannot be asked.
     """
     values = {key: str(database[key]) for key in ("host", "port", "user", "password", "sslmode")} | {"dbname": str(database["name"])}
     try:
@@ -128,13 +146,29 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
         if schemas.get(schema) == owners[role] or (schema in shared and not make):
             continue
         find(role, schemas.get(schema), f"may {' and '.join([*(['use'] if usage else []), *(['create objects in'] if make else [])])} schema {schema}")
-    cursor.execute(GRANTS, (roles,))
-    rights = [(schema, role, f"may {', '.join(privileges)} {schema}.{table}") for schema, table, role, privileges in cursor.fetchall()]
-    cursor.execute(FUNCTIONS, (names, roles))
-    rights += [(schema, role, f"may {', '.join(privileges)} {schema}.{function}()") for schema, function, role, privileges in cursor.fetchall()]
-    cursor.execute(OWNERS, (roles,))
-    rights += [(schema, role, f"owns {schema}.{table}") for schema, table, role in cursor.fetchall()]
-    for schema, role, what in rights:
-        if schema not in shared and (schema not in schemas or owners.get(role) != schemas[schema]):
+    for schema, role, what in _rights(cursor, roles, names, shared):
+        if schema not in schemas or owners.get(role) != schemas[schema]:
             find(role, schemas.get(schema), what)
     return {"roles": len(roles), "schemas": len(names), "pairs": len(roles) * max(0, len(names) - 1), "findings": found}
+
+
+def _rights(cursor: Any, roles: Sequence[str], names: Sequence[str], shared: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return schema, role and words of every right on a table or function, but those on shared tables that keep rows apart."""
+    cursor.execute(SHARED, (list(shared),))
+    flaws = {(schema, table): flaw for schema, table, flaw in cursor.fetchall()}
+    rights = []
+    cursor.execute(GRANTS, (roles,))
+    for schema, table, role, privileges in cursor.fetchall():
+        what = f"may {', '.join(privileges)} {schema}.{table}"
+        if schema not in shared:
+            rights.append((schema, role, what))
+        elif flaw := flaws.get((schema, table)):
+            rights.append((schema, role, f"{what}, which {flaw}"))
+        elif unbound := UNBOUND.intersection(privileges):
+            rights.append((schema, role, f"may {', '.join(sorted(unbound))} {schema}.{table}, which row-level security does not bind"))
+    cursor.execute(FUNCTIONS, (names, roles))
+    for schema, function, role, privileges in cursor.fetchall():
+        if role == "PUBLIC" or f"{schema}.{function}" != IDENTITY:
+            rights.append((schema, role, f"may {', '.join(privileges)} {schema}.{function}()"))
+    cursor.execute(OWNERS, (roles,))
+    return rights + [(schema, role, f"owns {schema}.{table}") for schema, table, role in cursor.fetchall()]

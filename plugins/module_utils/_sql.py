@@ -14,6 +14,8 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
 
 CONNECT_TIMEOUT = 10  # seconds
+SHARED_SCHEMA = "shared"
+"""The schema whose tables tenants share; row-level security gives each the rows whose column ``tenant`` names its own schema."""
 # What libpq says of a server that is away or about to be; anything else does not heal by waiting.
 AWAY = re.compile("connection refused|timed out|timeout expired|starting up|shutting down|closed the connection|terminat|unreachable|no route", re.IGNORECASE)
 

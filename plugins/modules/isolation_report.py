@@ -81,7 +81,9 @@ options:
         type: str
         default: booking-database
       shared_schemas:
-        description: Schemas that tenants may use together. Creating objects there is a finding all the same.
+        description:
+          - Schemas that tenants may use together, beside the platform's own C(shared). Creating objects there is a finding all the same, and so is
+            a table in them whose rows are not bound to who has logged in by row-level security that is forced.
         type: list
         elements: str
         default: []

@@ -1,4 +1,4 @@
-"""The tier's limits, tried from inside a tenant's own pod with the tenant's own credentials: too much is refused, and the neighbour goes on."""
+"""The tier's limits and the shared table's rows, tried from inside a tenant's pod with its credentials: too much is refused, the neighbour goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from tests.e2e.test_50_tenants import pod_of, probe
 from tests.support import cluster, sql
 from tests.support.customers import Customers
+from tests.support.playbooks import play
 
 pytestmark = pytest.mark.cluster
 SMALL: dict[str, Any] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]["small"]
@@ -72,6 +73,16 @@ async def main():
     print(json.dumps([await seconds_of(connect(ssl=False)), await seconds_of(connect(ssl=stranger))]))
 asyncio.run(main())
 """
+LEDGER = """
+async def main():
+    connection = await connect()
+    own = "INSERT INTO shared.usage (day, measure, amount) VALUES ('2026-11-01', 'tries', 3) ON CONFLICT (tenant, day, measure) DO NOTHING"
+    foreign = "INSERT INTO shared.usage (tenant, day, measure, amount) VALUES ('t_other', '2026-11-01', 'tries', 3)"
+    said = [await seconds_of(connection.execute(statement)) for statement in (own, foreign)]
+    seen = await connection.fetch("SELECT DISTINCT tenant = $1 AS own FROM shared.usage", values["schema"])
+    print(json.dumps({"said": [item["said"] for item in said], "seen": [row["own"] for row in seen]}))
+asyncio.run(main())
+"""
 
 
 def inside(tenant: str, script: str) -> Any:
@@ -113,6 +124,22 @@ def test_the_way_is_encrypted_and_the_certificate_looked_at(palermo: str) -> Non
     rows = sql.rows("SELECT bool_and(ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'booking r%'")
     assert rows[0][0] is True
     assert rows[0][1] >= 1
+
+
+def test_each_sees_its_own_rows_of_what_tenants_share(palermo: str, recoleta: str) -> None:
+    for tenant in (palermo, recoleta):
+        found = inside(tenant, LEDGER)
+        assert found["said"][0] == "done"
+        assert "violates row-level security policy" in found["said"][1]
+        assert found["seen"] == [True]
+    # The platform sees all of them.
+    run = play("usage.yml", extra={"usage_months": 120})
+    assert run.code == 0, run.output
+    lines = [line.split() for line in run.output.replace('"', " ").replace(",", " ").splitlines()]
+    assert [tenant for tenant in (palermo, recoleta) if [tenant, "2026-11", "tries", "3"] in lines] == [palermo, recoleta]
+    refused = play("usage.yml", extra={"tenant_name": "barbershop-nowhere"})
+    assert refused.code != 0
+    assert "There is no tenant barbershop-nowhere on this cluster; status.yml lists those that there are." in refused.words()
 
 
 def test_a_pooler_is_replaced_without_a_failed_request(palermo: str) -> None:

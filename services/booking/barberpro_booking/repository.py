@@ -8,7 +8,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, func, select, update
@@ -110,6 +110,13 @@ async def cancel_booking(connection: AsyncConnection, booking_id: uuid.UUID) -> 
         .where(BOOKINGS.c.id == booking_id)
         .values(status="cancelled", cancelled_at=func.now(), **NOBODY)
     )
+
+
+async def made_by_day(connection: AsyncConnection, zone: str, since: datetime) -> dict[date, int]:
+    """How many bookings customers made on each day of a time zone, cancelled ones too; days without any are left out."""
+    day = func.date(func.timezone(zone, BOOKINGS.c.created_at)).label("day")
+    query = select(day, func.count()).where(BOOKINGS.c.test_run.is_(None), BOOKINGS.c.created_at >= since).group_by(day)
+    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 async def purge_test_run(connection: AsyncConnection, run_id: str) -> int:

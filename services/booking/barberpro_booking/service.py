@@ -16,6 +16,7 @@ from barberpro_booking import repository, secrets, slots
 from barberpro_booking.business import Business, Service
 from barberpro_booking.customers import Customers
 from barberpro_booking.schemas import BookingRequest
+from barberpro_service import usage
 from barberpro_service.errors import Problem
 from barberpro_service.hours import Period, day_bounds
 from barberpro_service.logs import logger
@@ -171,7 +172,7 @@ class Booking:
             return {**describe(row._asdict(), await self.business(connection)), "status": "cancelled"}, changed
 
     async def tidy(self) -> None:
-        """Forget expired idempotency keys and left-over test bookings, and seal what an older revision has written plain."""
+        """Forget expired idempotency keys and left-over test bookings, seal what an older revision has written plain, count the bookings made."""
         now = self.clock()
         async with self.engine.begin() as connection:
             keys, tests = await repository.purge_stale(connection, now - KEY_LIFETIME, now - TEST_LIFETIME)
@@ -179,6 +180,12 @@ class Booking:
             LOG.info("tidied", idempotency_records=keys, test_bookings=tests)
         if sealed := await self.customers.seal_plain():
             LOG.info("customers sealed", bookings=sealed)
+        async with self.engine.begin() as connection:
+            # Days are the business's own, so there are none before it has told its time zone.
+            if await repository.read_settings(connection) is not None:
+                zone = (await self.business(connection)).zone
+                first, _end = day_bounds(zone, now.astimezone(zone).date() - usage.LOOK_BACK)
+                await usage.record(connection, "bookings", await repository.made_by_day(connection, zone.key, first))
 
 
 def describe(values: dict[str, Any], business: Business) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from barberpro_service.database import DatabaseUnavailable
-from barberpro_service.errors import KeysUnavailable
+from barberpro_service.errors import KeysUnavailable, Problem
 from barberpro_service.logs import describe, logger
 
 LOG = logger(__name__)
@@ -26,7 +26,7 @@ async def housekeeping(tidy: Callable[[], Awaitable[None]], seconds: float = SEC
             await asyncio.sleep(seconds)
             try:
                 await tidy()
-            except (SQLAlchemyError, DatabaseUnavailable, KeysUnavailable) as error:
+            except (SQLAlchemyError, DatabaseUnavailable, KeysUnavailable, Problem) as error:
                 LOG.warning("tidying failed", **describe(error))
 
     task = asyncio.create_task(repeat())

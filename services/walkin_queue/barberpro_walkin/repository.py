@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -55,6 +55,12 @@ async def purge_test_run(connection: AsyncConnection, run_id: str) -> int:
     """Delete a test run's tickets; returns how many there were."""
     result = await connection.execute(delete(TICKETS).where(TICKETS.c.test_run == run_id).returning(TICKETS.c.id))
     return len(result.all())
+
+
+async def drawn_by_day(connection: AsyncConnection, since: date) -> dict[date, int]:
+    """How many tickets customers took on each day; days without any are left out."""
+    query = select(TICKETS.c.day, func.count()).where(TICKETS.c.test_run.is_(None), TICKETS.c.day >= since).group_by(TICKETS.c.day)
+    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 async def purge_stale(connection: AsyncConnection, tests_before: datetime, day_before: date) -> tuple[int, int]:

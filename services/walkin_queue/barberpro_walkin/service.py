@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from barberpro_service import usage
 from barberpro_service.errors import Problem
 from barberpro_service.hours import Period
 from barberpro_service.logs import logger
@@ -174,10 +175,11 @@ class Walkin:
         return await self.find(ticket_id), changed
 
     async def tidy(self) -> None:
-        """Delete left-over test tickets, forget the names of past days."""
+        """Delete left-over test tickets, forget the names of past days, count the tickets taken."""
         now = self.clock()
         async with self.engine.begin() as connection:
             tests, names = await repository.purge_stale(connection, now - TEST_LIFETIME, (now - timedelta(days=1)).date())
+            await usage.record(connection, "walk_ins", await repository.drawn_by_day(connection, (now - usage.LOOK_BACK).date()))
         if tests or names:
             LOG.info("tidied", test_tickets=tests, names_forgotten=names)
 

@@ -105,6 +105,77 @@ def test_a_right_too_many_is_named(
     assert not found["isolated"]
 
 
+@pytest.mark.parametrize(
+    ("statement", "undo", "words"),
+    [
+        ("ALTER TABLE shared.usage DISABLE ROW LEVEL SECURITY", "ALTER TABLE shared.usage ENABLE ROW LEVEL SECURITY", "has no row-level security"),
+        (
+            "ALTER TABLE shared.usage NO FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE shared.usage FORCE ROW LEVEL SECURITY",
+            "has row-level security that does not bind its owner",
+        ),
+        (
+            "CREATE POLICY by_setting ON shared.usage USING (tenant = current_setting('app.tenant'))",
+            "DROP POLICY by_setting ON shared.usage",
+            "has a policy that does not ask who has logged in: by_setting",
+        ),
+        (
+            "CREATE POLICY anything ON shared.usage FOR INSERT WITH CHECK (true)",
+            "DROP POLICY anything ON shared.usage",
+            "has a policy that does not ask who has logged in: anything",
+        ),
+    ],
+)
+def test_a_shared_table_whose_rows_are_open_is_named(
+    report: Callable[..., dict[str, Any]], tenant: postgres.Tenant, neighbour: postgres.Tenant, statement: str, undo: str, words: str
+) -> None:
+    tenant.sql(statement)
+    try:
+        found = report()["findings"]
+    finally:
+        tenant.sql(undo)
+    wanted = [
+        f"role {item.schema}_{role} of tenant {name} may {rights} shared.usage, which {words}"
+        for name, item in ((ONE, tenant), (OTHER, neighbour))
+        for role, rights in (("app", "insert, select, update"), ("ro", "select"))
+    ]
+    assert sorted(found) == sorted(wanted)
+    assert report()["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "undo", "words"),
+    [
+        (
+            "GRANT TRUNCATE ON shared.usage TO {app}",
+            "REVOKE TRUNCATE ON shared.usage FROM {app}",
+            "truncate shared.usage, which row-level security does not bind",
+        ),
+        ("GRANT CREATE ON SCHEMA shared TO {app}", "REVOKE CREATE ON SCHEMA shared FROM {app}", "use and create objects in schema shared"),
+        (
+            "CREATE VIEW shared.everybody AS SELECT * FROM shared.usage; GRANT SELECT ON shared.everybody TO {app}",
+            "DROP VIEW shared.everybody",
+            "select shared.everybody, which shows what its owner may see",
+        ),
+        (
+            "CREATE FUNCTION shared.all() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; REVOKE ALL ON FUNCTION shared.all() FROM PUBLIC;"
+            "GRANT EXECUTE ON FUNCTION shared.all() TO {app}",
+            "DROP FUNCTION shared.all()",
+            "execute shared.all()",
+        ),
+    ],
+)
+def test_what_row_level_security_does_not_bind_is_named(
+    report: Callable[..., dict[str, Any]], tenant: postgres.Tenant, statement: str, undo: str, words: str
+) -> None:
+    app = f"{tenant.schema}_app"
+    tenant.sql(statement.format(app=app))
+    try:
+        assert report()["findings"] == [f"role {app} of tenant shop-0000 may {words}"]
+    finally:
+        tenant.sql(undo.format(app=app))
+
+
 def test_everybody_may_connect_or_create(report: Callable[..., dict[str, Any]], tenant: postgres.Tenant) -> None:
     tenant.sql("GRANT CONNECT ON DATABASE barberpro TO PUBLIC; CREATE SCHEMA nobodys; GRANT USAGE ON SCHEMA nobodys TO PUBLIC")
     try:

@@ -26,6 +26,8 @@ def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> p
             f"INSERT INTO {one.schema}.bookings (name) VALUES ('{one.schema}'); "
             f"CREATE FUNCTION {one.schema}.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM {one.schema}.bookings'"
         )
+        with as_role(one, "app") as connection:
+            connection.execute("INSERT INTO shared.usage (day, measure, amount) VALUES ('2026-11-01', 'bookings', 7)")
     return other
 
 
@@ -53,6 +55,11 @@ def fails(connection: psycopg.Connection, statement: str) -> bool:
     return False
 
 
+def foreign_rows(own: str) -> str:
+    """A statement that fails when it sees no other tenant's row of the shared table."""
+    return f"SELECT 1 / (SELECT count(*) FROM shared.usage WHERE tenant <> '{own}')"
+
+
 def attempts(own: str, other: str) -> list[str]:
     """Ways into a schema that is not the role's own, and into what the platform keeps."""
     return [
@@ -63,6 +70,10 @@ def attempts(own: str, other: str) -> list[str]:
         "SET ROLE admin", f"SET SESSION AUTHORIZATION {other}_app",
         "CREATE TABLE public.mine (id int)", "CREATE SCHEMA mine", "CREATE TABLE platform.mine (id int)",
         "SELECT * FROM platform.logins", f"UPDATE platform.logins SET tenant = '{other}'", f"SELECT * FROM platform.login('{other}_app')",
+        f"INSERT INTO shared.usage (tenant, day, measure, amount) VALUES ('{other}', '2026-11-02', 'bookings', 1)",
+        f"UPDATE shared.usage SET tenant = '{other}'", "DELETE FROM shared.usage", "TRUNCATE shared.usage", "CREATE TABLE shared.mine (id int)",
+        "CREATE POLICY mine ON shared.usage USING (true)", "ALTER TABLE shared.usage DISABLE ROW LEVEL SECURITY",
+        "CREATE OR REPLACE FUNCTION shared.tenant() RETURNS name LANGUAGE sql AS 'SELECT NULL'",
         "SELECT * FROM pg_authid", "COPY (SELECT 1) TO PROGRAM 'true'", "SELECT pg_read_file('PG_VERSION')",
     ]
 
@@ -71,7 +82,9 @@ def attempts(own: str, other: str) -> list[str]:
 def test_no_way_leads_out_of_its_own_schema(tenant: postgres.Tenant, neighbour: postgres.Tenant, role: str) -> None:
     with as_role(tenant, role) as connection:
         open_ways = [way for way in attempts(tenant.schema, neighbour.schema) if not refused(connection, way)]
+        assert fails(connection, foreign_rows(tenant.schema))
     assert open_ways == []
+    assert neighbour.sql("SELECT amount FROM shared.usage WHERE tenant = %s", neighbour.schema) == [(7,)]
     assert neighbour.sql("SELECT name FROM bookings") == [(neighbour.schema,)]
 
 
@@ -79,7 +92,10 @@ def test_no_way_leads_out_of_its_own_schema(tenant: postgres.Tenant, neighbour: 
 def test_no_setting_opens_one(tenant: postgres.Tenant, neighbour: postgres.Tenant, role: str) -> None:
     """Every setting that the role may set, to every kind of value that it takes, and each way tried after it."""
     own, other = tenant.schema, neighbour.schema
-    ways = [f"SELECT * FROM {other}.bookings", "SELECT * FROM bookings", f"SELECT {other}.peek()", "SELECT * FROM platform.logins", f"SET ROLE {other}_app"]
+    ways = [
+        f"SELECT * FROM {other}.bookings", "SELECT * FROM bookings", f"SELECT {other}.peek()", "SELECT * FROM platform.logins", f"SET ROLE {other}_app",
+        foreign_rows(own),
+    ]
     with as_role(tenant, role) as connection:
         settings = connection.execute("SELECT name, vartype, enumvals, min_val, max_val FROM pg_settings WHERE context = 'user'").fetchall()
     tried, opened = 0, []
@@ -114,6 +130,28 @@ def test_the_reader_reads_all_of_its_own_and_writes_nothing(tenant: postgres.Ten
         assert [write for write in writes if not refused(connection, write)] == []
 
 
+def test_each_keeps_its_own_rows_of_the_shared_table(tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
+    """Whose a row is, the server says; the reader sees what the services entered, and the owner of the table is bound too."""
+    with as_role(tenant, "app") as connection:
+        connection.execute("UPDATE shared.usage SET amount = 9")
+        assert connection.execute("SELECT tenant, amount FROM shared.usage").fetchall() == [(tenant.schema, 9)]
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("INSERT INTO shared.usage (day, measure, amount) VALUES ('2026-11-02', 'bookings', -1)")
+    with as_role(tenant, "ro") as connection:
+        assert connection.execute("SELECT tenant, amount FROM shared.usage").fetchall() == [(tenant.schema, 9)]
+        assert refused(connection, "INSERT INTO shared.usage (day, measure, amount) VALUES ('2026-11-02', 'bookings', 1)")
+    assert neighbour.sql("SELECT amount FROM shared.usage WHERE tenant = %s", neighbour.schema) == [(7,)]
+    # The table's owner is bound like everybody: what runs as the owner in a tenant's session shows nothing.
+    with psycopg.connect(tenant.server.admin) as admin:
+        admin.execute(
+            "CREATE ROLE deputy; GRANT USAGE, CREATE ON SCHEMA shared TO deputy; GRANT EXECUTE ON FUNCTION shared.tenant() TO deputy;"
+            "ALTER TABLE shared.usage OWNER TO deputy; DROP POLICY administration ON shared.usage; SET ROLE deputy"
+        )
+        admin.execute("SET LOCAL row_security = on")
+        assert admin.execute("SELECT count(*) FROM shared.usage").fetchone() == (0,)
+        admin.rollback()
+
+
 def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
     schema = tenant.schema
     with psycopg.connect(tenant.server.admin, autocommit=True) as admin:
@@ -121,7 +159,7 @@ def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, ne
         limits = admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", (f"{schema}_app%",)).fetchall()
         known = admin.execute("SELECT role, tenant FROM platform.logins WHERE tenant = %s ORDER BY 1", (schema,)).fetchall()
     assert limits == [(f"{schema}_app", 120), (f"{schema}_app_b", 120)]
-    assert known == [(f"{schema}_app", schema), (f"{schema}_app_b", schema)]
+    assert known == [(f"{schema}_{role}", schema) for role in ("app", "app_b", "ro")]
     (tenant.app_dir / "user").write_text(f"{schema}_app_b")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         as_role(tenant, "app")

@@ -24,7 +24,9 @@ def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> p
 
 def test_its_own_schema_and_no_other(check: Check, tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
     found = check("sql_access", namespace="ns", schema=tenant.schema, foreign_schemas=[neighbour.schema, "t_gone"])
-    assert found.startswith(f"passed: role {tenant.schema}_app uses schema {tenant.schema} (1 table) and is refused in ")
+    assert found.startswith(
+        f"passed: role {tenant.schema}_app uses schema {tenant.schema} (1 table), sees its own rows of shared.usage and is refused in "
+    )
     assert int(found.split("refused in ")[1].split()[0]) >= 2  # the neighbour and public at least
 
 
@@ -56,6 +58,22 @@ def test_a_public_schema_that_everybody_may_use(check: Check, tenant: postgres.T
     finally:
         tenant.sql("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
     assert check("sql_access", namespace="ns").startswith("passed")
+
+
+def test_rows_of_others_in_the_shared_table(check: Check, tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
+    tenant.sql("INSERT INTO shared.usage VALUES (%s, '2026-11-01', 'bookings', 3)", neighbour.schema)
+    tenant.sql("INSERT INTO shared.usage VALUES (%s, '2026-11-01', 'bookings', 5)", tenant.schema)
+    assert check("sql_access", namespace="ns").startswith("passed")
+    tenant.sql("ALTER TABLE shared.usage DISABLE ROW LEVEL SECURITY")
+    try:
+        found = check("sql_access", namespace="ns")
+    finally:
+        tenant.sql("ALTER TABLE shared.usage ENABLE ROW LEVEL SECURITY; TRUNCATE shared.usage")
+    assert found == (
+        f"failed: role {tenant.schema}_app reads 1 row of other tenants in shared.usage; run deploy_platform.yml; it makes the policies of shared tables"
+    )
+    tenant.sql(f"GRANT CREATE ON SCHEMA shared TO {tenant.schema}_app")
+    assert f"role {tenant.schema}_app can create tables in schema shared, which no tenant may" in check("sql_access", namespace="ns")
 
 
 def test_it_reads_only(check: Check, tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from tests.integration.services import postgres
 from tests.integration.services.conftest import ADMIN, NOW
 from tests.unit.services.factory import document
 
@@ -74,6 +75,29 @@ async def test_leftovers_of_test_runs_and_old_keys_go_by_themselves(booking, ten
     booking.clock["now"] = datetime.now(UTC) + timedelta(hours=25)
     await booking.built.booking.tidy()
     assert tenant.sql("SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM idempotency_keys)") == [(1, 0)]
+
+
+async def test_bookings_are_counted_by_the_day_they_were_made(booking, tenant, pg, tmp_path):
+    """In the business's zone, cancelled ones too, tests not; another tenant's rows stay as they are."""
+    other = postgres.create_tenant(pg, tmp_path / "other")
+    other.sql("INSERT INTO shared.usage VALUES (%s, '2026-01-01', 'bookings', 4)", other.schema)
+    ledger = "SELECT day, measure, amount FROM shared.usage WHERE tenant = %s ORDER BY day"
+    made = (await booking.book()).json()
+    await booking.book("2027-03-01T10:00:00-03:00")
+    await booking.book("2027-03-01T11:00:00-03:00", headers={"X-Test-Run": "run"})
+    await booking.http.delete(f"/api/v1/bookings/{made['id']}", headers={"X-Booking-Token": made["token"]})
+    # Two in the morning of the second in Buenos Aires, and half past eleven in the evening before.
+    tenant.sql("UPDATE bookings SET created_at = '2026-11-02T02:30:00Z' WHERE id = %s", made["id"])
+    tenant.sql("UPDATE bookings SET created_at = '2026-11-02T05:00:00Z' WHERE id <> %s", made["id"])
+    booking.clock["now"] = datetime(2026, 11, 3, tzinfo=UTC)
+    for _again in range(2):
+        await booking.built.booking.tidy()
+        assert tenant.sql(ledger, tenant.schema) == [(date(2026, 11, 1), "bookings", 1), (date(2026, 11, 2), "bookings", 1)]
+    # What was counted stays when it is too old to be counted again.
+    booking.clock["now"] = datetime(2027, 1, 3, tzinfo=UTC)
+    await booking.built.booking.tidy()
+    assert len(tenant.sql(ledger, tenant.schema)) == 2
+    assert tenant.sql(ledger, other.schema) == [(date(2026, 1, 1), "bookings", 4)]
 
 
 async def test_metrics_count_what_happened(booking):

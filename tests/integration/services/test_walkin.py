@@ -203,6 +203,13 @@ async def test_pages_and_files(walkin):
     assert "Clave del local" in (await walkin.http.get("/walkin/staff")).text
 
 
+async def test_tickets_are_counted_by_day(walkin, tenant):
+    await take(walkin, name="Leo")
+    await take(walkin, name="Mora")
+    await walkin.built.walkin.tidy()
+    assert tenant.sql("SELECT day, measure, amount FROM shared.usage WHERE tenant = %s", tenant.schema) == [(OPEN.date(), "walk_ins", 2)]
+
+
 async def test_names_are_forgotten(walkin, tenant):
     done = (await take(walkin, name="Leo")).json()
     await act(walkin, done, "leave", {})
