@@ -12,22 +12,26 @@ def programs(layout: Layout, link: Link) -> list[Program]:
     """The processes that supervisord keeps, each with the files whose change asks for its restart."""
     keys = ("pki/ca.crt", "pki/apiserver.crt", "config/encryption.yaml")
     documents = tuple(f"config/{name}" for name in control_plane.documents())
+    sparing = control_plane.go_environment("1GiB")
     return [
-        Program("etcd", [_bin("etcd"), *control_plane.etcd()], ("pki/etcd.crt",)),
+        Program("etcd", [_bin("etcd"), *control_plane.etcd()], ("pki/etcd.crt",), environment=sparing),
         Program(
             "kube-apiserver",
             [_bin("kube-apiserver"), *control_plane.api_server(link.node_ip)],
             (*keys, *documents),
+            environment=sparing,
         ),
         Program(
             "kube-controller-manager",
             [_bin("kube-controller-manager"), *control_plane.controller_manager()],
             ("kubeconfigs/controller-manager",),
+            environment=sparing,
         ),
         Program(
             "kube-scheduler",
             [_bin("kube-scheduler"), *control_plane.scheduler()],
             ("kubeconfigs/scheduler",),
+            environment=sparing,
         ),
         Program("containerd", ["/usr/bin/containerd", "--config", in_node("config", "containerd.toml")],
                 ("config/containerd.toml",)),
@@ -35,6 +39,7 @@ def programs(layout: Layout, link: Link) -> list[Program]:
             "kubelet",
             [_bin("kubelet"), *node.kubelet(link)],
             ("config/kubelet.yaml", "kubeconfigs/kubelet", "pki/kubelet-server.crt"),
+            environment=sparing,
         ),
         Program(
             "kube-proxy",

@@ -31,8 +31,7 @@ _CONTROLLERS = {"deployment": 20, "replicaset": 20, "endpoint": 20, "service-end
                 "namespace": 20, "serviceaccount-token": 20}  # fmt: skip
 
 
-# All of them are Go programs, and two cores are scarcer than memory: garbage is collected when the heap has grown fivefold instead of twofold.
-_ENVIRONMENT = 'GOGC="400",GOMEMLIMIT="2GiB"'
+_ENVIRONMENT = ",".join(f'{name}="{value}"' for name, value in control_plane.go_environment("2GiB"))
 
 
 @dataclass(frozen=True)
