@@ -1,6 +1,7 @@
 """Programs built from pinned Go modules, kept in a cache that every checkout of this user shares.
 
-Each tool has a module of its own (``cluster/tools/<name>``): its go.mod and go.sum pin every line that is compiled.
+Each tool has a module of its own (``cluster/tools/<name>``): its go.mod and go.sum pin every line that is compiled. The add-ons agree on the
+versions of what they share (a unit test says where they do not), so that each package is compiled once for all of them.
 A build lands in ``<cache>/bin/<name>-<key>/``; the key hashes those two files, the flags and the Go version. It is made
 in a folder beside and renamed at the end, so that a killed build leaves nothing that looks finished.
 """

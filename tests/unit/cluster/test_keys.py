@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,34 @@ def test_every_tool_of_the_checkout_is_pinned():
         assert (folder / "go.sum").stat().st_size > 0
         if tool.module:
             assert binaries.version_of(go_mod, tool.module).startswith("v")
+
+
+# Programs whose modules agree on versions, and who may differ in what.
+ALIKE = (
+    ("kubernetes", "etcd"),
+    ("envoy-gateway", "coredns", "metrics-server", "local-path-provisioner", "helm", "prometheus", "prometheus-operator", "policy-agent"),
+)
+APART = {
+    # The operator's admission webhook does not compile with a newer one.
+    "sigs.k8s.io/controller-runtime": "prometheus-operator",
+    # It is compiled with the Prometheus and Alertmanager whose configuration it writes.
+    "github.com/prometheus/prometheus": "prometheus-operator",
+    "github.com/prometheus/alertmanager": "prometheus-operator",
+}
+
+
+@pytest.mark.parametrize("names", ALIKE, ids=lambda names: names[0])
+def test_what_programs_share_has_one_version_so_that_it_is_compiled_once(names):
+    layout = Layout.of(Path(__file__).resolve().parents[3])
+    versions: dict[str, dict[str, str]] = {}
+    for name in names:
+        go_mod = (binaries.source_of(layout, binaries.tool(name)) / "go.mod").read_text()
+        for module, version in re.findall(r"^(?:require )?\t?([a-z]\S+) (v\S+)", go_mod, re.MULTILINE):
+            if APART.get(module) != name and "go.etcd.io" not in module:
+                versions.setdefault(module, {})[name] = version
+
+    assert {module: found for module, found in versions.items() if len(set(found.values()) - {"v0.0.0"}) > 1} == {}
+    assert sum(len(found) > 1 for found in versions.values()) > 20
 
 
 def test_a_link_is_replaced_at_once(tmp_path):
