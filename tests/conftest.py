@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_itemcollected(item: pytest.Item) -> None:
     """With several workers (``-n``), keep together what shares a cluster or a server: one cluster serves one test at a time.
 
-    Molecule has tenants of its own, so it runs beside the end-to-end tests.
+    Molecule has tenants of its own, and so have the end-to-end tests marked ``cluster("beside")``: they run beside the others.
     """
     item.add_marker(pytest.mark.xdist_group(_group(item)))
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
 
 
-_FIRST = ("e2e", "simulated", "molecule", "postgresql")
+_FIRST = ("e2e", "e2e-beside", "simulated", "molecule", "postgresql")
 
 
 def _group(item: pytest.Item) -> str:
@@ -37,8 +37,8 @@ def _group(item: pytest.Item) -> str:
     place = item.path.relative_to(ROOT).parts
     if place[:2] == ("tests", "molecule"):
         return "molecule"
-    if item.get_closest_marker("cluster"):
-        return "e2e"
+    if marker := item.get_closest_marker("cluster"):
+        return "-".join(["e2e", *marker.args])
     if item.get_closest_marker("simulated"):
         return "simulated"
     # Their PostgreSQL is started once a session.

@@ -1,7 +1,11 @@
-"""The tenants that the end-to-end tests share. They are deployed once, by the playbooks, as an operator would."""
+"""The tenants that the end-to-end tests share: two pairs, so that two workers can go on side by side.
+
+They are deployed once, by the playbooks, as an operator would. Tests marked ``cluster("beside")`` use Caballito and Boedo, the others Palermo and Recoleta.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -64,6 +68,54 @@ def recoleta(fresh_deployed: Run) -> str:
     cluster.settle(f"tenant-{RECOLETA}")
     assert cluster.ask(RECOLETA).status == 200
     return RECOLETA
+
+
+@pytest.fixture(scope="session")
+def caballito_deployed(facts: dict[str, Any]) -> Iterator[None]:
+    """Deploys a tenant like the demo's, for the tests that run beside."""
+    run = deploy(cluster.CABALLITO)
+    assert run.code == 0, run.output
+    yield
+    remove(cluster.CABALLITO)
+
+
+@pytest.fixture
+def caballito(caballito_deployed: None) -> str:
+    """Name of the demo tenant's like, which serves when the test begins, and nothing of an earlier test is left."""
+    cluster.settle(f"tenant-{cluster.CABALLITO}")
+    assert cluster.ask(cluster.CABALLITO).status == 200
+    return cluster.CABALLITO
+
+
+@pytest.fixture(scope="session")
+def boedo_deployed(facts: dict[str, Any]) -> Iterator[None]:
+    """Deploys a tenant that variables alone describe, anew."""
+    remove(cluster.BOEDO)
+    run = deploy_new(cluster.BOEDO)
+    assert run.code == 0, run.output
+    yield
+    remove(cluster.BOEDO)
+
+
+@pytest.fixture
+def boedo(boedo_deployed: None) -> str:
+    """Name of the second tenant beside, which serves when the test begins, and nothing of an earlier test is left."""
+    cluster.settle(f"tenant-{cluster.BOEDO}")
+    assert cluster.ask(cluster.BOEDO).status == 200
+    return cluster.BOEDO
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test marked ``alone`` takes away what all tenants need: it waits for the others' tests, and they for it."""
+    how = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    folder = cluster.ROOT / ".embedded"
+    with (folder / "tests.queue").open("w") as queue, (folder / "tests.lock").open("w") as lock:
+        # Whoever waits holds the queue, so that no later test slips past.
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        fcntl.flock(lock, how)
+        fcntl.flock(queue, fcntl.LOCK_UN)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from tests.support.audit import AuditLog
 from tests.support.customers import Customers
 from tests.support.playbooks import Background, Run, deploy, play
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.cluster("beside")
 
 
 def revision_served(tenant: str) -> str:
@@ -37,77 +37,77 @@ def deployments(tenant: str) -> set[str]:
     return {item["metadata"]["name"] for item in cluster.objects("deployments", "-n", f"tenant-{tenant}")}
 
 
-def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_returns(palermo: str) -> None:
-    old = revision_served(palermo)
-    with Customers(palermo) as customers:
-        run = deploy(palermo, extra={"quota_overrides": {"pods": "25"}})
+def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_returns(caballito: str) -> None:
+    old = revision_served(caballito)
+    with Customers(caballito) as customers:
+        run = deploy(caballito, extra={"quota_overrides": {"pods": "25"}})
         assert run.code == 0, run.output
         assert run.report["result"] == "succeeded"
-        new = revision_served(palermo)
+        new = revision_served(caballito)
         assert number(new) > number(old)
-        assert deployments(palermo) == {f"booking-{new}", f"walkin-queue-{new}"}
+        assert deployments(caballito) == {f"booking-{new}", f"walkin-queue-{new}"}
 
-        back = roll_back(palermo, to_revision=number(old))
+        back = roll_back(caballito, to_revision=number(old))
         assert back.code == 0, back.output
         assert back.report["result"] == "succeeded"
         assert back.seconds < 120
     customers.assert_served()
     assert customers.revisions == [old, new, old]
-    assert deployments(palermo) == {f"booking-{old}", f"walkin-queue-{old}"}
+    assert deployments(caballito) == {f"booking-{old}", f"walkin-queue-{old}"}
 
 
-def test_roll_back_to_the_revision_that_serves_changes_nothing(palermo: str) -> None:
-    before = cluster.resource_versions(f"tenant-{palermo}")
-    log = AuditLog()
-    run = roll_back(palermo, to_revision=number(revision_served(palermo)))
+def test_roll_back_to_the_revision_that_serves_changes_nothing(caballito: str) -> None:
+    before = cluster.resource_versions(f"tenant-{caballito}")
+    log = AuditLog(caballito)
+    run = roll_back(caballito, to_revision=number(revision_served(caballito)))
     assert run.code == 0, run.output
     assert log.writes_of_the_deployer() == []
-    assert cluster.resource_versions(f"tenant-{palermo}") == before
+    assert cluster.resource_versions(f"tenant-{caballito}") == before
 
 
-def test_killed_half_way_another_deploy_undoes_that_first(palermo: str, tmp_path: Path) -> None:
-    old = revision_served(palermo)
+def test_killed_half_way_another_deploy_undoes_that_first(caballito: str, tmp_path: Path) -> None:
+    old = revision_served(caballito)
     changed = {"quota_overrides": {"pods": "23"}}
-    with Customers(palermo) as customers:
-        with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra=changed) as killed:
+    with Customers(caballito) as customers:
+        with Background("deploy_vertical.yml", "--limit", caballito, log=tmp_path / "killed.log", extra=changed) as killed:
             killed.wait_for("Have the tenant watched")
-            left = revision_served(palermo)
+            left = revision_served(caballito)
             killed.kill()
-        run = deploy(palermo)
+        run = deploy(caballito)
         assert run.code == 0, run.output
     customers.assert_served()
     assert re.search(r"The run of \S+ \(deploy since [-0-9: ]+ UTC\) was killed in step promoted; first undo it\.", run.words())
     assert customers.revisions == [old, left, old]
-    assert deployments(palermo) == {f"booking-{old}", f"walkin-queue-{old}"}
-    assert cluster.objects("resourcequota", "-n", f"tenant-{palermo}")[0]["spec"]["hard"]["pods"] == "30"
+    assert deployments(caballito) == {f"booking-{old}", f"walkin-queue-{old}"}
+    assert cluster.objects("resourcequota", "-n", f"tenant-{caballito}")[0]["spec"]["hard"]["pods"] == "30"
 
 
-def test_a_second_run_at_the_same_time_is_told_who_is_at_work(palermo: str, tmp_path: Path) -> None:
+def test_a_second_run_at_the_same_time_is_told_who_is_at_work(caballito: str, tmp_path: Path) -> None:
     changed = {"quota_overrides": {"pods": "24"}}
-    with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "first.log", extra=changed) as first:
+    with Background("deploy_vertical.yml", "--limit", caballito, log=tmp_path / "first.log", extra=changed) as first:
         first.wait_for("Bring the new revision up beside the old")
-        second = deploy(palermo)
+        second = deploy(caballito)
         assert second.code != 0
         assert re.search(
-            rf"tenant {palermo} is being changed by \S+ \(deploy since [-0-9: ]+ UTC\); nothing was changed by this run\. Wait for its end", second.words(),
+            rf"tenant {caballito} is being changed by \S+ \(deploy since [-0-9: ]+ UTC\); nothing was changed by this run\. Wait for its end", second.words(),
         )
         assert first.process.wait(timeout=300) == 0, first.log.read_text()
-    assert deploy(palermo).code == 0
+    assert deploy(caballito).code == 0
 
 
-def test_killed_half_way_the_same_run_again_converges(palermo: str, tmp_path: Path) -> None:
+def test_killed_half_way_the_same_run_again_converges(caballito: str, tmp_path: Path) -> None:
     changed = {"quota_overrides": {"pods": "23"}}
-    with Customers(palermo) as customers:
-        with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "killed.log", extra=changed) as killed:
+    with Customers(caballito) as customers:
+        with Background("deploy_vertical.yml", "--limit", caballito, log=tmp_path / "killed.log", extra=changed) as killed:
             killed.wait_for("Move the customers to the revision")
             killed.kill()
-        run = deploy(palermo, extra=changed)
+        run = deploy(caballito, extra=changed)
         assert run.code == 0, run.output
         # It was brought up by the run that was killed; whether that had tested it, nobody knows.
         assert {check["outcome"] for check in run.stage("testing")["checks"]} == {"passed"}
-        serving = revision_served(palermo)
-        assert deployments(palermo) == {f"booking-{serving}", f"walkin-queue-{serving}"}
+        serving = revision_served(caballito)
+        assert deployments(caballito) == {f"booking-{serving}", f"walkin-queue-{serving}"}
         # Back to what the inventory says.
-        assert deploy(palermo).code == 0
+        assert deploy(caballito).code == 0
     customers.assert_served()
-    assert cluster.objects("resourcequota", "-n", f"tenant-{palermo}")[0]["spec"]["hard"]["pods"] == "30"
+    assert cluster.objects("resourcequota", "-n", f"tenant-{caballito}")[0]["spec"]["hard"]["pods"] == "30"

@@ -68,6 +68,7 @@ OUTAGES = [
 ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("task", "go", "pods", "serves"), OUTAGES, ids=["api-server", "database", "network"])
 def test_an_outage_in_mid_deploy_leaves_what_a_quiet_deploy_leaves(
     palermo: str, tmp_path: Path, task: str, go: Callable[[], None], pods: str, serves: bool,

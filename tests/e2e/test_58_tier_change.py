@@ -11,7 +11,7 @@ import yaml
 from tests.support import cluster
 from tests.support.playbooks import deploy_new
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.cluster("beside")
 TIERS: dict[str, dict[str, Any]] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]
 
 
@@ -35,13 +35,13 @@ def written(namespace: str) -> dict[str, str]:
     return {name: version for name, version in cluster.resource_versions(namespace).items() if name != "ResourceQuota/tier"}
 
 
-def test_up_refused_and_down(recoleta: str) -> None:
-    namespace = f"tenant-{recoleta}"
+def test_up_refused_and_down(boedo: str) -> None:
+    namespace = f"tenant-{boedo}"
     expect(namespace, "small")
-    run = deploy_new(recoleta, extra={"tier": "medium"})
+    run = deploy_new(boedo, extra={"tier": "medium"})
     assert run.code == 0, run.output
     expect(namespace, "medium")
-    assert cluster.ask(recoleta).status == 200
+    assert cluster.ask(boedo).status == 200
 
     claim = {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "archive", "namespace": namespace},
@@ -51,7 +51,7 @@ def test_up_refused_and_down(recoleta: str) -> None:
     try:
         cluster.settle(namespace)
         before = written(namespace)
-        run = deploy_new(recoleta, extra={"tier": "small"})
+        run = deploy_new(boedo, extra={"tier": "small"})
         assert run.code != 0
         assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
         assert run.report["stages"][0]["result"] == "failed"
@@ -61,7 +61,7 @@ def test_up_refused_and_down(recoleta: str) -> None:
     finally:
         cluster.kubectl("delete", "persistentvolumeclaim", "archive", "-n", namespace)
 
-    run = deploy_new(recoleta, extra={"tier": "small"})
+    run = deploy_new(boedo, extra={"tier": "small"})
     assert run.code == 0, run.output
     expect(namespace, "small")
-    assert cluster.ask(recoleta).status == 200
+    assert cluster.ask(boedo).status == 200

@@ -14,7 +14,7 @@ from tests.support import cluster, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import play
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.cluster("beside")
 SMALL: dict[str, Any] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]["small"]
 
 PRELUDE = """
@@ -91,33 +91,33 @@ def inside(tenant: str, script: str) -> Any:
     return json.loads(output)
 
 
-def test_services_reach_the_pooler_of_their_tier_and_no_other_way(palermo: str) -> None:
-    assert [item["actual"] for item in probe(palermo, "booking", "--open", "pooler-small.barberpro-data.svc:6432")] == ["open"]
+def test_services_reach_the_pooler_of_their_tier_and_no_other_way(caballito: str) -> None:
+    assert [item["actual"] for item in probe(caballito, "booking", "--open", "pooler-small.barberpro-data.svc:6432")] == ["open"]
     closed = ["pooler-medium.barberpro-data.svc:6432", "pooler-enterprise.barberpro-data.svc:6432", "postgresql.barberpro-data.svc:5432"]
-    found = probe(palermo, "booking", *[word for target in closed for word in ("--closed", target)])
+    found = probe(caballito, "booking", *[word for target in closed for word in ("--closed", target)])
     assert [item["actual"] for item in found] == ["closed"] * 3
 
 
-def test_too_many_connections_are_refused_and_the_neighbour_goes_on(palermo: str, recoleta: str) -> None:
-    with Customers(recoleta, "/api/v1/business") as customers:
-        found = inside(palermo, MANY)
+def test_too_many_connections_are_refused_and_the_neighbour_goes_on(caballito: str, boedo: str) -> None:
+    with Customers(boedo, "/api/v1/business") as customers:
+        found = inside(caballito, MANY)
     assert "query_wait_timeout" in found["said"], found
     # Its own services hold some of them.
     assert SMALL["connections"] - 20 <= found["held"] <= SMALL["connections"] + 1, found
     customers.assert_served()
-    assert cluster.ask(palermo, "/api/v1/business").status == 200
+    assert cluster.ask(caballito, "/api/v1/business").status == 200
 
 
-def test_a_statement_and_a_transaction_end_in_time_whatever_the_client_sets(palermo: str) -> None:
-    long, idle = inside(palermo, LONG)
+def test_a_statement_and_a_transaction_end_in_time_whatever_the_client_sets(caballito: str) -> None:
+    long, idle = inside(caballito, LONG)
     assert "query timeout" in long["said"], long
     assert SMALL["statement_seconds"] <= long["seconds"] < SMALL["statement_seconds"] + 10
     assert idle["said"] == "ConnectionError: closed"
     assert SMALL["idle_transaction_seconds"] - 1 <= idle["seconds"] < SMALL["idle_transaction_seconds"] + 10
 
 
-def test_the_way_is_encrypted_and_the_certificate_looked_at(palermo: str) -> None:
-    plain, stranger = inside(palermo, TLS)
+def test_the_way_is_encrypted_and_the_certificate_looked_at(caballito: str) -> None:
+    plain, stranger = inside(caballito, TLS)
     assert "SSL required" in plain["said"], plain
     assert "CERTIFICATE_VERIFY_FAILED" in stranger["said"], stranger
     # From the poolers to the server it is too.
@@ -126,8 +126,8 @@ def test_the_way_is_encrypted_and_the_certificate_looked_at(palermo: str) -> Non
     assert rows[0][1] >= 1
 
 
-def test_each_sees_its_own_rows_of_what_tenants_share(palermo: str, recoleta: str) -> None:
-    for tenant in (palermo, recoleta):
+def test_each_sees_its_own_rows_of_what_tenants_share(caballito: str, boedo: str) -> None:
+    for tenant in (caballito, boedo):
         found = inside(tenant, LEDGER)
         assert found["said"][0] == "done"
         assert "violates row-level security policy" in found["said"][1]
@@ -136,16 +136,16 @@ def test_each_sees_its_own_rows_of_what_tenants_share(palermo: str, recoleta: st
     run = play("usage.yml", extra={"usage_months": 120})
     assert run.code == 0, run.output
     lines = [line.split() for line in run.output.replace('"', " ").replace(",", " ").splitlines()]
-    assert [tenant for tenant in (palermo, recoleta) if [tenant, "2026-11", "tries", "3"] in lines] == [palermo, recoleta]
+    assert [tenant for tenant in (caballito, boedo) if [tenant, "2026-11", "tries", "3"] in lines] == [caballito, boedo]
     refused = play("usage.yml", extra={"tenant_name": "barbershop-nowhere"})
     assert refused.code != 0
     assert "There is no tenant barbershop-nowhere on this cluster; status.yml lists those that there are." in refused.words()
 
 
-def test_a_pooler_is_replaced_without_a_failed_request(palermo: str) -> None:
+def test_a_pooler_is_replaced_without_a_failed_request(caballito: str) -> None:
     where = ("-n", "barberpro-data", "-l", "barberpro.platform/pooler=small")
     before = {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}
-    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
+    with Customers(caballito, "/api/v1/business", pause=0.1) as customers:
         cluster.kubectl("rollout", "restart", "deployment/pooler-small", "-n", "barberpro-data")
         deadline = time.monotonic() + 240
         while before & {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}:

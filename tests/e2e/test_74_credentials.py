@@ -11,7 +11,7 @@ from tests.support import cluster, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import Run, deploy, play
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.cluster("beside")
 FIRST: dict[str, str] = {}
 """The credentials before the first rotation."""
 BOUND = 240.0
@@ -48,22 +48,22 @@ def wait_for_the_change(new: str, old: str) -> float:
     return time.monotonic() - begun
 
 
-def test_a_dry_run_says_what_it_would_do(palermo: str) -> None:
-    long_ago(palermo)
-    before = secret_of(palermo)
-    run = rotate(palermo, "--check")
+def test_a_dry_run_says_what_it_would_do(caballito: str) -> None:
+    long_ago(caballito)
+    before = secret_of(caballito)
+    run = rotate(caballito, "--check")
     assert run.code == 0, run.output
     assert "would give" in run.words()
-    assert secret_of(palermo) == before
+    assert secret_of(caballito) == before
 
 
-def test_customers_notice_nothing_and_both_roles_are_good(palermo: str) -> None:
-    before = secret_of(palermo)
+def test_customers_notice_nothing_and_both_roles_are_good(caballito: str) -> None:
+    before = secret_of(caballito)
     FIRST.update(before)
-    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
-        run = rotate(palermo)
+    with Customers(caballito, "/api/v1/business", pause=0.1) as customers:
+        run = rotate(caballito)
         assert run.code == 0, run.output
-        after = secret_of(palermo)
+        after = secret_of(caballito)
         schema = before["schema"]
         assert {before["user"], after["user"]} == {f"{schema}_app", f"{schema}_app_b"}
         assert before["password"] not in run.output
@@ -71,30 +71,30 @@ def test_customers_notice_nothing_and_both_roles_are_good(palermo: str) -> None:
         maker = "Vault" if "vault" in cluster.facts()["images"] else "this run (the platform has no Vault that keeps them)"
         assert f"role {after['user']} has a new password of {maker}; within 300 s all pods use it" in run.words()
         wait_for_the_change(after["user"], before["user"])
-        early = rotate(palermo)
+        early = rotate(caballito)
         assert early.code != 0
         assert "pods may still use the role that would be next. Run again in" in early.words()
-        assert secret_of(palermo) == after
+        assert secret_of(caballito) == after
     customers.assert_served(at_least=200)
     for login in (before, after):
         assert sql.can_log_in(login["user"], login["password"])
 
 
-def test_a_deploy_leaves_the_pair_as_it_is(palermo: str) -> None:
-    before = secret_of(palermo)
-    run = deploy(palermo)
+def test_a_deploy_leaves_the_pair_as_it_is(caballito: str) -> None:
+    before = secret_of(caballito)
+    run = deploy(caballito)
     assert run.code == 0, run.output
-    assert secret_of(palermo) == before
+    assert secret_of(caballito) == before
     assert "changed=0" in run.output
 
 
-def test_the_next_rotation_returns_to_the_first_and_ends_the_old_password(palermo: str) -> None:
-    long_ago(palermo)
-    before = secret_of(palermo)
-    with Customers(palermo, "/api/v1/business", pause=0.1) as customers:
-        run = rotate(palermo)
+def test_the_next_rotation_returns_to_the_first_and_ends_the_old_password(caballito: str) -> None:
+    long_ago(caballito)
+    before = secret_of(caballito)
+    with Customers(caballito, "/api/v1/business", pause=0.1) as customers:
+        run = rotate(caballito)
         assert run.code == 0, run.output
-        after = secret_of(palermo)
+        after = secret_of(caballito)
         wait_for_the_change(after["user"], before["user"])
     customers.assert_served(at_least=200)
     assert after["user"] == FIRST["user"]

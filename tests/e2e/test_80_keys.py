@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import RECOLETA
 from tests.e2e.test_50_tenants import probe
 from tests.support import cluster
 from tests.support.playbooks import Run, play
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.cluster("beside")
 
 CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": "+5491155501987"}
 CONTROL = f"control-{uuid.uuid4().hex}"
@@ -26,10 +25,10 @@ VAULT = ("-n", "barberpro-vault", "vault-0", "--")
 
 
 @pytest.fixture
-def recoleta_gone() -> str:
+def boedo_gone() -> str:
     """Name of the second tenant, which has left by then."""
-    assert not cluster.exists("namespace", f"tenant-{RECOLETA}")
-    return RECOLETA
+    assert not cluster.exists("namespace", f"tenant-{cluster.BOEDO}")
+    return cluster.BOEDO
 
 
 def inside(*where_and_what: str, check: bool = True) -> str:
@@ -95,41 +94,41 @@ def offboard(tenant: str, *arguments: str, confirm: str | None = None, folder: P
     return play("offboard_tenant.yml", *arguments, extra={**extra, **({"pipeline_export_path": str(folder)} if folder else {})})
 
 
-def test_a_token_of_one_tenant_opens_its_own_key_only(palermo: str, recoleta: str) -> None:
-    own = log_in(palermo, f"tenant-{palermo}")
-    assert "plaintext" in unwrap(own, f"tenant-{palermo}")
-    assert "permission denied" in unwrap(own, f"tenant-{recoleta}")
-    assert log_in(palermo, f"tenant-{recoleta}") == ""
+def test_a_token_of_one_tenant_opens_its_own_key_only(caballito: str, boedo: str) -> None:
+    own = log_in(caballito, f"tenant-{caballito}")
+    assert "plaintext" in unwrap(own, f"tenant-{caballito}")
+    assert "permission denied" in unwrap(own, f"tenant-{boedo}")
+    assert log_in(caballito, f"tenant-{boedo}") == ""
     # The token that every service account can have for the API server is of no use.
-    assert log_in(palermo, f"tenant-{palermo}", audience="") == ""
+    assert log_in(caballito, f"tenant-{caballito}", audience="") == ""
 
 
-def test_only_the_workload_that_declares_it_reaches_vault(palermo: str) -> None:
+def test_only_the_workload_that_declares_it_reaches_vault(caballito: str) -> None:
     target = "vault.barberpro-vault.svc:8200"
-    assert [finding["actual"] for finding in probe(palermo, "booking", "--open", target)] == ["open"]
-    assert [finding["actual"] for finding in probe(palermo, "walkin-queue", "--closed", target)] == ["closed"]
+    assert [finding["actual"] for finding in probe(caballito, "booking", "--open", target)] == ["open"]
+    assert [finding["actual"] for finding in probe(caballito, "walkin-queue", "--closed", target)] == ["closed"]
 
 
-def test_the_deployer_can_use_no_key(recoleta: str) -> None:
+def test_the_deployer_can_use_no_key(boedo: str) -> None:
     known = cluster.objects("secret", "vault-deployer", "-n", "barberpro-system")[0]["data"]
     values = " ".join(f"{name}=$(echo {value} | base64 -d)" for name, value in known.items())
     token = inside(*VAULT, "sh", "-c", f"VAULT_ADDR=http://127.0.0.1:8202 vault write -field=token auth/barberpro-approle/login {values}").strip()
     assert token
-    assert "permission denied" in unwrap(token, f"tenant-{recoleta}")
+    assert "permission denied" in unwrap(token, f"tenant-{boedo}")
 
 
-def test_keys_are_rotated_while_customers_book(recoleta: str) -> None:
-    assert book(recoleta, slots(recoleta, 1)[0], CANARY, x_test_run=CONTROL).status == 201
-    waiting, statuses, done = slots(recoleta, 60), [], threading.Event()
+def test_keys_are_rotated_while_customers_book(boedo: str) -> None:
+    assert book(boedo, slots(boedo, 1)[0], CANARY, x_test_run=CONTROL).status == 201
+    waiting, statuses, done = slots(boedo, 60), [], threading.Event()
 
     def customers() -> None:
         while waiting and not done.is_set():
-            statuses.append(book(recoleta, waiting.pop(), CANARY).status)
+            statuses.append(book(boedo, waiting.pop(), CANARY).status)
             done.wait(0.2)
 
     crowd = threading.Thread(target=customers)
     crowd.start()
-    run = play("rotate_keys.yml", extra={"tenant_name": recoleta})
+    run = play("rotate_keys.yml", extra={"tenant_name": boedo})
     done.set()
     crowd.join(30)
     assert run.code == 0, run.output
@@ -138,31 +137,31 @@ def test_keys_are_rotated_while_customers_book(recoleta: str) -> None:
     assert set(statuses) == {201}
 
 
-def test_the_volume_holds_no_customer_and_the_search_would_find_one(recoleta: str) -> None:
+def test_the_volume_holds_no_customer_and_the_search_would_find_one(boedo: str) -> None:
     inside(*DATABASE, "psql", "-q", "-c", "CHECKPOINT")
     assert on_disk(CANARY["name"]) == nowhere()
     assert on_disk(CANARY["phone"]) == nowhere()
     assert on_disk(CONTROL)["postgresql"]
 
 
-def test_what_must_be_kept_is_kept(recoleta: str) -> None:
-    unconfirmed = offboard(recoleta, confirm="another")
+def test_what_must_be_kept_is_kept(boedo: str) -> None:
+    unconfirmed = offboard(boedo, confirm="another")
     assert "repeat the name in confirm_offboarding (given: 'another')" in unconfirmed.words()
-    cluster.kubectl("annotate", "namespace", f"tenant-{recoleta}", "barberpro.platform/legal-hold=case 123")
-    held = offboard(recoleta)
-    cluster.kubectl("annotate", "namespace", f"tenant-{recoleta}", "barberpro.platform/legal-hold-")
-    assert f"Tenant {recoleta} is under a legal hold (case 123): nothing was changed" in held.words()
-    before = cluster.resource_versions(f"tenant-{recoleta}")
-    planned = offboard(recoleta, "--check")
+    cluster.kubectl("annotate", "namespace", f"tenant-{boedo}", "barberpro.platform/legal-hold=case 123")
+    held = offboard(boedo)
+    cluster.kubectl("annotate", "namespace", f"tenant-{boedo}", "barberpro.platform/legal-hold-")
+    assert f"Tenant {boedo} is under a legal hold (case 123): nothing was changed" in held.words()
+    before = cluster.resource_versions(f"tenant-{boedo}")
+    planned = offboard(boedo, "--check")
     assert planned.code == 0, planned.output
-    assert f"destroy namespace tenant-{recoleta} with everything in it; key tenant-{recoleta}; schema t_" in planned.words()
-    assert cluster.resource_versions(f"tenant-{recoleta}") == before
+    assert f"destroy namespace tenant-{boedo} with everything in it; key tenant-{boedo}; schema t_" in planned.words()
+    assert cluster.resource_versions(f"tenant-{boedo}") == before
 
 
-def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(recoleta: str, palermo: str, tmp_path: Path) -> None:
-    run = offboard(recoleta, folder=tmp_path)
+def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(boedo: str, caballito: str, tmp_path: Path) -> None:
+    run = offboard(boedo, folder=tmp_path)
     assert run.code == 0, run.output
-    (folder,) = (tmp_path / recoleta).iterdir()
+    (folder,) = (tmp_path / boedo).iterdir()
     # What left with the tenant is whole and readable.
     customers = [json.loads(line)["customer_name"] for line in (folder / "bookings.jsonl").read_text().splitlines()]
     assert CANARY["name"] in customers
@@ -173,8 +172,8 @@ def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(recoleta: str, pal
     record = json.loads((folder / "record.json").read_text())
     assert [step["step"] for step in record["steps"]] == ["export", "workloads", "key", "database", "backups", "name", "records"]
     # Nothing else does: namespace, names, history, schema, roles, key.
-    assert not cluster.exists("namespace", f"tenant-{recoleta}")
-    left = cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={recoleta}")
+    assert not cluster.exists("namespace", f"tenant-{boedo}")
+    left = cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={boedo}")
     assert left == []
     schema = next(step["schema"] for step in record["steps"] if step["step"] == "database")
     query = f"SELECT count(*) FROM pg_roles WHERE rolname LIKE '{schema}%' UNION ALL SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'"
@@ -183,11 +182,11 @@ def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(recoleta: str, pal
     assert on_disk(CANARY["phone"]) == nowhere()
     # The write-ahead log still has what was never encrypted, as the document says: the search works.
     assert on_disk(CONTROL)["postgresql"]
-    assert cluster.ask(palermo).status == 200
+    assert cluster.ask(caballito).status == 200
 
 
-def test_a_second_run_has_nothing_to_do(recoleta_gone: str) -> None:
-    run = offboard(recoleta_gone)
+def test_a_second_run_has_nothing_to_do(boedo_gone: str) -> None:
+    run = offboard(boedo_gone)
     assert run.code == 0, run.output
-    assert f"Nothing to do: tenant {recoleta_gone} is not here (offboarded 20" in run.words()
+    assert f"Nothing to do: tenant {boedo_gone} is not here (offboarded 20" in run.words()
     assert "changed=0" in run.output

@@ -7,39 +7,38 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.cluster import ROOT, host_of
+from tests.support.cluster import BESIDE, ROOT, host_of
 
 LOG = ROOT / ".embedded" / "logs" / "audit.log"
 DEPLOYER = "barberpro-deployer"
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
-def _other_tests() -> tuple[str, ...]:
-    """What the objects of the tenants that Molecule deploys at the same time have in their names."""
-    scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    claims = (hashlib.sha256(host_of(f"molecule-{scenario}").encode()).hexdigest()[:40] for scenario in scenarios)
-    return ("molecule-", *claims)
+def _names(*tenants: str) -> tuple[str, ...]:
+    """What the objects of tenants have in their names."""
+    claims = (hashlib.sha256(host_of(tenant).encode()).hexdigest()[:40] for tenant in tenants)
+    return (*tenants, *claims)
 
 
 class AuditLog:
-    """The part of the audit log that is written from now on."""
+    """The part of the audit log that is written from now on: about one tenant, or about all but those that other tests deploy at the same time."""
 
-    def __init__(self, log: Path = LOG) -> None:
+    def __init__(self, about: str = "", log: Path = LOG) -> None:
         """Remember how long the log is."""
-        self.log = log
+        self.about, self.log = about, log
         self.start = log.stat().st_size
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events that were completed since, without those of the tenants that Molecule deploys at the same time."""
+        """Return the events that were completed since."""
         with self.log.open("rb") as source:
             source.seek(self.start)
             lines = source.read().splitlines()
         events = [json.loads(line) for line in lines]
-        others = _other_tests()
+        names = _names(self.about) if self.about else _names(*BESIDE)
         return [
             event for event in events
             if event["stage"] == "ResponseComplete"
-            and not any(name in f"{event['requestURI']} {event.get('objectRef', {}).get('name', '')}" for name in others)
+            and any(name in f"{event['requestURI']} {event.get('objectRef', {}).get('name', '')}" for name in names) == bool(self.about)
         ]
 
     def writes_of_the_deployer(self) -> list[str]:

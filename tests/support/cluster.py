@@ -17,8 +17,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FACTS_FILE = ROOT / ".embedded" / "cluster.json"
 TEST_LABEL = "barberpro.platform/cluster"
-# Tenants of the scenarios in molecule/, which run beside the tests: what becomes of them says nothing about a test's own tenants.
-BESIDE = ("molecule-default", "molecule-rollback")
+# Tenants of the tests that run beside those of the demo tenant (tests/e2e/beside.yml), and of the scenarios in molecule/: what becomes of them says
+# nothing about a test's own tenants.
+CABALLITO, BOEDO = "barbershop-caballito", "barbershop-boedo"
+BESIDE = (CABALLITO, BOEDO, "molecule-default", "molecule-rollback")
 
 
 class NotForTests(Exception):

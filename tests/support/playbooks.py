@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.cluster import ROOT
+from tests.support.cluster import CABALLITO, ROOT
 
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 REPORTS = ROOT / "reports"
@@ -42,8 +42,9 @@ class Run:
 def command_of(
     playbook: str, arguments: tuple[str, ...], extra: dict[str, Any] | None, inventory: str, program: str = str(PLAYBOOK),
 ) -> list[str]:
-    """Return the command line of a playbook; `extra` are extra variables as JSON."""
-    command = [program, "-i", inventory, playbook, *arguments]
+    """Return the command line of a playbook; `extra` are extra variables as JSON. A tenant that only tests have brings its inventory."""
+    beside = ["-i", "tests/e2e/beside.yml"] if CABALLITO in (*arguments, (extra or {}).get("tenant_name")) else []
+    command = [program, "-i", inventory, *beside, playbook, *arguments]
     return command if not extra else [*command, "-e", json.dumps(extra)]
 
 
