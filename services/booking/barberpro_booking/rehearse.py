@@ -56,6 +56,7 @@ async def queries(connection: AsyncConnection) -> None:
     await repository.read_booking(connection, booking)
     await repository.read_booking(connection, booking, lock=True)
     await repository.cancel_booking(connection, booking)
+    await repository.made_by_day(connection, "UTC", START)
     await _customers(OneConnection(connection))
     await repository.purge_test_run(connection, "rehearsal")
     await repository.purge_stale(connection, END, END)

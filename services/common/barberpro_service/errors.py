@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from barberpro_service.database import DatabaseUnavailable, sqlstate_of
+from barberpro_service.connection import DatabaseUnavailable, sqlstate_of
 from barberpro_service.logs import describe, logger
 
 LOG = logger(__name__)

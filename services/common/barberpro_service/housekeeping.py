@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from barberpro_service.database import DatabaseUnavailable
+from barberpro_service.connection import DatabaseUnavailable
 from barberpro_service.errors import KeysUnavailable, Problem
 from barberpro_service.logs import describe, logger
 

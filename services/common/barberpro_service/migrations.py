@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from barberpro_service.config import DatabaseSettings
-from barberpro_service.database import DatabaseUnavailable, engine_from, sqlstate_of
+from barberpro_service.connection import sqlstate_of
+from barberpro_service.database import engine_from
 from barberpro_service.logs import logger
+from barberpro_service.schema import MigrationError, Migrations, behind
 
 LOG = logger(__name__)
 
@@ -27,25 +27,6 @@ LOG = logger(__name__)
 SESSION = {"lock_timeout": "3000", "statement_timeout": "300000", "idle_in_transaction_session_timeout": "60000"}
 LOCK_NOT_AVAILABLE = "55P03"
 INSUFFICIENT_PRIVILEGE = "42501"
-
-
-class MigrationError(Exception):
-    """The schema was not migrated; the message is one sentence with the reason and the next step."""
-
-
-@dataclass(frozen=True)
-class Migrations:
-    """The migrations of one service: folder with env.py and versions/, and its own version table."""
-
-    folder: Path
-    version_table: str
-
-    def head(self) -> str:
-        """The newest revision that this image knows: the number that the last file's name begins with."""
-        head = max((path.name[:4] for path in (self.folder / "versions").glob("[0-9][0-9][0-9][0-9]_*.py")), default=None)
-        if head is None:
-            raise MigrationError(f"{self.folder} holds no migration; the image is broken, build it again")
-        return head
 
 
 def _upgrade(connection: Connection, migrations: Migrations) -> None:
@@ -67,11 +48,6 @@ async def current(connection: AsyncConnection, migrations: Migrations) -> str | 
         return None
     version: str | None = await connection.scalar(text(f'SELECT version_num FROM "{migrations.version_table}"'))
     return version
-
-
-def behind(found: str | None, head: str) -> bool:
-    """Is a schema at `found` older than `head`? Ids are increasing numbers: an unknown higher one is a newer image's."""
-    return found is None or int(found) < int(head)
 
 
 async def check_schema(engine: AsyncEngine, migrations: Migrations) -> str:
@@ -154,5 +130,3 @@ async def migrate(
     finally:
         await engine.dispose()
 
-
-__all__ = ["DatabaseUnavailable", "MigrationError", "Migrations", "behind", "check_schema", "current", "migrate"]

@@ -26,8 +26,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from barberpro_service.config import ConfigError, DatabaseSettings, read_database
-from barberpro_service.database import DatabaseUnavailable, engine_from
-from barberpro_service.migrations import SESSION, MigrationError, Migrations, _upgrade, current, migrate
+from barberpro_service.connection import DatabaseUnavailable
+from barberpro_service.database import engine_from
+from barberpro_service.migrations import SESSION, _upgrade, current, migrate
+from barberpro_service.schema import MigrationError, Migrations
 
 Statement = dict[str, Any]
 Queries = Callable[[AsyncConnection], Awaitable[None]]

@@ -30,6 +30,7 @@ async def queries(connection: AsyncConnection) -> None:
     await repository.read(connection, ticket)
     await repository.read(connection, ticket, lock=True)
     await repository.active(connection, DAY)
+    await repository.drawn_by_day(connection, DAY)
     await repository.change(connection, ticket, status="finished", ended_at=datetime(2026, 1, 2, tzinfo=UTC))
     await repository.purge_test_run(connection, "rehearsal")
     await repository.purge_stale(connection, datetime(2026, 1, 3, tzinfo=UTC), date(2026, 1, 3))

@@ -15,8 +15,10 @@ import pytest
 
 from barberpro_booking import application as booking_application
 from barberpro_service.config import DatabaseSettings, read_database
-from barberpro_service.database import DatabaseUnavailable, engine_for
-from barberpro_service.migrations import MigrationError, Migrations, check_schema, migrate
+from barberpro_service.connection import DatabaseUnavailable
+from barberpro_service.database import engine_for
+from barberpro_service.migrations import check_schema, migrate
+from barberpro_service.schema import MigrationError, Migrations
 from barberpro_walkin import application as walkin_application
 from tests.integration.services import postgres
 from tests.integration.services.conftest import PACKAGES, migrate_all

@@ -17,8 +17,8 @@ import pytest
 from barberpro_booking import rehearse as booking
 from barberpro_booking import repository as booking_repository
 from barberpro_service.config import read_database
-from barberpro_service.migrations import MigrationError, Migrations
 from barberpro_service.rehearsal import Rehearsal, RehearsalError, capture, check, prepare
+from barberpro_service.schema import MigrationError, Migrations
 from barberpro_walkin import rehearse as walkin
 from barberpro_walkin import repository as walkin_repository
 from tests.integration.services import postgres

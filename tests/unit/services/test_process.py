@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from barberpro_booking.migrations import MIGRATIONS
-from barberpro_service import command, database, migrations
+from barberpro_service import command, connection, schema
 from barberpro_service.config import DatabaseSettings, Environment
-from barberpro_service.database import DatabaseUnavailable
+from barberpro_service.connection import DatabaseUnavailable
 from barberpro_service.housekeeping import housekeeping
 
 SETTINGS = DatabaseSettings("db", 5432, "barberpro", "t_1", "verify-full", "app", "secret")
@@ -46,28 +46,28 @@ async def test_housekeeping_goes_on_after_a_failure_and_ends_with_the_service():
 
 @pytest.mark.parametrize(("mode", "checks_name"), [("verify-full", True), ("verify-ca", False)])
 def test_verifying_modes_check_the_certificate(mode, checks_name):
-    context = database._ssl(replace(SETTINGS, sslmode=mode))
+    context = connection._ssl(replace(SETTINGS, sslmode=mode))
     assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, checks_name)
 
 
 def test_other_modes_are_the_drivers_own():
-    assert database._ssl(replace(SETTINGS, sslmode="require")) == "require"
+    assert connection._ssl(replace(SETTINGS, sslmode="require")) == "require"
 
 
 async def test_a_server_that_does_not_answer_is_named(monkeypatch):
     async def hang(**_: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(database.asyncpg, "connect", hang)
+    monkeypatch.setattr(connection.asyncpg, "connect", hang)
     with pytest.raises(DatabaseUnavailable, match=r"database barberpro at db:5432 as app: no answer within 5 s; check the address and the network policy"):
-        await database.connect(replace(SETTINGS, sslmode="disable"), "test")
+        await connection.connect(replace(SETTINGS, sslmode="disable"), "test")
 
 
 def test_an_image_without_migrations_is_broken(tmp_path: Path):
     (tmp_path / "versions").mkdir()
-    with pytest.raises(migrations.MigrationError, match="holds no migration; the image is broken, build it again"):
-        migrations.Migrations(tmp_path, "v").head()
+    with pytest.raises(schema.MigrationError, match="holds no migration; the image is broken, build it again"):
+        schema.Migrations(tmp_path, "v").head()
 
 
 def test_serving_is_a_command_and_its_failures_are_told_once(monkeypatch, capsys, quiet):

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from barberpro_service.migrations import Migrations
+from barberpro_service.schema import Migrations
 
 MIGRATIONS = Migrations(Path(__file__).parent, "alembic_version_booking")
