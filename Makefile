@@ -10,8 +10,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TENANT ?= barbershop-palermo
 PYTHON ?= python3
-# Of `make test`, on two cores: the end-to-end tests wait more than they compute.
-WORKERS ?= 3
+# Of `make test`, on two cores: more of them take as long, and browsers and pods wait for the processor.
+WORKERS ?= 2
 STEP := $(PYTHON) demo/step.py
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded

@@ -12,7 +12,6 @@ from typing import Any
 PROTOCOLS = ("TCP", "UDP")
 _KEYS = {"cidr", "port", "protocol"}
 _FORM = "give each as {cidr: 203.0.113.0/24, port: 443}, with protocol: UDP where it is not TCP"
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def problems(declared: Any, workloads: Sequence[str], internal: Sequence[str]) -> list[str]:
@@ -70,6 +69,8 @@ def reaches(declared: Sequence[Mapping[str, Any]], target: str) -> bool:
     )  # fmt: skip
 
 
-def _networks(texts: Sequence[str], like: Network) -> list[Network]:
+def _networks(
+    texts: Sequence[str], like: ipaddress.IPv4Network | ipaddress.IPv6Network
+) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """Return networks of the same IP version."""
     return [network for text in texts if (network := ipaddress.ip_network(str(text))).version == like.version]
