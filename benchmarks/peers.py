@@ -77,8 +77,15 @@ def helm_install(site: Site, sets: Sets) -> float:
 
 
 def _adopting(obj: dict[str, Any]) -> dict[str, Any]:
-    """Tell kapp, by its annotation, that the cluster itself makes the service account `default` between its look and its write."""
+    """Tell kapp, by its annotations, what it meets here.
+
+    The cluster itself makes the service account `default` between its look and its write, and the platform's admission policies keep its labels
+    off the pods of the platform.
+    """
     metadata = obj["metadata"]
+    if "template" in obj.get("spec", {}):
+        plain = {f"kapp.k14s.io/disable-default-{rules}-rules": "" for rules in ("label-scoping", "ownership-label")}
+        return {**obj, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), **plain}}}
     if (obj["kind"], metadata["name"]) != ("ServiceAccount", "default"):
         return obj
     notes = {**(metadata.get("annotations") or {}), "kapp.k14s.io/create-strategy": "fallback-on-update"}
@@ -95,7 +102,7 @@ def kapp_deploy(site: Site, sets: Sets) -> float:
 def module_list(site: Site, sets: Sets) -> float:
     """Return the seconds of one task of kubernetes.core.k8s with a list of all objects."""
     objects = [obj for found in sets for obj in found]
-    done, _kept = site.task("k8s-list", "kubernetes.core.k8s", {"definition": objects, "apply": True})
+    done, _kept = site.task("k8s-list", "kubernetes.core.k8s", {"definition": site.data("k8s-list", objects), "apply": True})
     return done.seconds
 
 

@@ -113,12 +113,16 @@ class Site:
     def task(
         self, name: str, module: str, arguments: dict[str, Any], *, keep: Iterable[str] = (), loop: list[Any] | None = None
     ) -> tuple[Done, dict[str, Any]]:
-        """Run one task of one module in a playbook of its own; return how it went and the keys ``keep`` of its result."""
-        (self.work / f"{name}.json").write_text(json.dumps({"arguments": arguments, "items": loop}))
+        """Run one task of one module in a playbook of its own; return how it went and the keys ``keep`` of its result.
+
+        With ``loop`` the task is repeated for each of these objects. Ansible reads them as data, since alerts have templates of their own.
+        """
+        (self.work / f"{name}.json").write_text(json.dumps({"arguments": arguments}))
         result = self.work / f"{name}.result.json"
         task: dict[str, Any] = {"name": "The task that is measured", module: "{{ arguments }}", "register": "done"}
         if loop is not None:
-            task |= {module: {"definition": "{{ item }}", "apply": True}, "loop": "{{ items }}", "loop_control": {"label": "{{ item.kind }}"}}
+            items = self.data(f"{name}-items", loop)
+            task |= {module: {"definition": "{{ item }}", "apply": True}, "loop": items, "loop_control": {"label": "{{ item.kind }}"}}
         kept = "{{ " + "{" + ", ".join(f"'{key}': done.{key} | default(none)" for key in keep) + "}" + " | to_json }}"
         keeping = {"name": "Keep what it says", "ansible.builtin.copy": {"content": kept, "dest": str(result), "mode": "0600"}}
         play = {
@@ -132,6 +136,12 @@ class Site:
         (self.work / f"{name}.yml").write_text(json.dumps([play]))
         done = self.play(str(self.work / f"{name}.yml"))
         return done, json.loads(result.read_text()) if keep else {}
+
+    def data(self, name: str, value: Any) -> str:
+        """Write a value, and return the template that reads it without taking anything in it for a template."""
+        path = self.work / f"{name}.data.json"
+        path.write_text(json.dumps(value))
+        return f"{{{{ lookup('ansible.builtin.file', '{path}') | from_json }}}}"
 
     def cpu(self) -> float:
         """Return the CPU seconds that the cluster's processes and the programs that this one has started have used so far."""
