@@ -29,7 +29,6 @@ from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig imp
 MANAGER = "barberpro.platform"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
-TRANSIENT = frozenset({429, 500, 502, 503, 504})
 IDEMPOTENT = frozenset({"GET", "HEAD", "DELETE", "PUT"})
 # How long a server that is away is waited for: one that restarts is back by then.
 OUTAGE_SECONDS = 60.0
@@ -215,7 +214,7 @@ class Client:
                 error_ = ApiError(response.status, response.json(), verb=verb or method, target=target or path)
                 pause = max(pause, _retry_after(response))
                 # 429 and 503 say that the request was not carried out; other 5xx leave that open.
-                repeatable_now = response.status in TRANSIENT and (again or response.status in (429, 503))
+                repeatable_now = error_.transient and (again or response.status in (429, 503))
                 if time.monotonic() + pause > limit or not (repeatable_now or self.speaks_too_soon(response.status)):
                     raise error_
             attempt += 1

@@ -74,9 +74,17 @@ class ApiError(PlatformError):
         return f"{self.target}: {self.verb} refused by the API server: {self.server_message}"
 
     @property
+    def transient(self) -> bool:
+        """Whether the same request may be answered better a little later.
+
+        A server-side apply of a field that the kind does not have, or of an entry given twice, is answered with 500 as well; it stays wrong.
+        """
+        return self.status in (429, 500, 502, 503, 504) and not self.server_message.startswith("failed to create typed patch object")
+
+    @property
     def unsure(self) -> bool:
         """Whether the request may have been carried out all the same: the server, or what stands before it, lost track of it."""
-        return self.status in (500, 502, 504)
+        return self.transient and self.status in (500, 502, 504)
 
     @property
     def not_found(self) -> bool:

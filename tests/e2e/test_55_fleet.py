@@ -30,9 +30,8 @@ def inventory(tmp_path: Path) -> Path:
 
 
 def fleet(inventory: Path, *arguments: str, limit: str = "fleet_under_test", **extra: Any) -> Run:
-    """Deploy them; the embedded inventory looks for the cluster's facts beside the file in which a host stands last."""
-    facts = {"barberpro_cluster_facts": str(cluster.FACTS_FILE)}
-    return play("deploy_vertical.yml", "-i", str(inventory), "--limit", limit, *arguments, extra={**facts, **extra})
+    """Deploy them; their inventory stands beside the embedded one."""
+    return play("deploy_vertical.yml", "-i", str(inventory), "--limit", limit, *arguments, extra=extra)
 
 
 def test_a_bad_release_goes_no_further_than_its_second_wave(palermo: str, inventory: Path) -> None:

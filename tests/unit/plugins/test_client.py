@@ -41,6 +41,14 @@ def test_what_may_be_repeated_is(api: FakeApi, client: Client, status: int) -> N
     assert len(api.seen) == 3
 
 
+def test_what_stays_wrong_is_not_repeated(api: FakeApi, client: Client) -> None:
+    wrong = refusal(500, "failed to create typed patch object (ns/a; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema")
+    api.answers = [wrong, OK]
+    with pytest.raises(ApiError, match="replicaz: field not declared in schema") as refused:
+        client.request("PATCH", "/x", body={}, content_type=APPLY)
+    assert (len(api.seen), refused.value.unsure) == (1, False)
+
+
 def test_retry_after_is_obeyed(api: FakeApi, client: Client) -> None:
     api.answers = [(429, {"Retry-After": "1"}, {}), OK]
     started = time.monotonic()
