@@ -82,6 +82,7 @@ def main() -> int:
                 site.clear(prefix)
             memory[str(size)] = own["memory_mib"]
         samples = {
+            "plain_client": (peers.plain_client, min(chosen.tenants, chosen.sample or chosen.tenants)),
             "kubectl_ssa": (peers.kubectl_ssa, min(chosen.tenants, chosen.sample or chosen.tenants)),
             "helm": (peers.helm_install, max(1, min(20, chosen.tenants // 3))),
             "kapp": (peers.kapp_deploy, max(1, min(20, chosen.tenants // 3))),

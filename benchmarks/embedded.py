@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +15,14 @@ from tests.support.cluster import FACTS_FILE, ROOT
 
 TENANT = "bench-deploy"
 DESCRIBED = {"tenant_name": TENANT, "vertical": "barbershop", "tier": "small", "market_size": "small"}
-FIGURES = ("deploy_seconds", "new_tenant_seconds", "dry_run_seconds")
+FIGURES = ("deploy_seconds", "new_tenant_seconds", "dry_run_seconds", "empty_playbook_seconds")
+EMPTY = [{"hosts": "localhost", "gather_facts": False, "tasks": []}]
 
 
 def measure(turns: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Return the medians of ``turns`` runs of each kind (a new tenant: of one), and p50 and p99 of the roll backs of one tenant, in seconds.
+
+    ``empty_playbook_seconds`` is how long Ansible takes for no task at all, the yardstick of what this machine can do.
 
     Without an embedded cluster of this checkout the figures are null, and ``not_measured`` says why.
     """
@@ -35,12 +39,14 @@ def measure(turns: int, say: Callable[[str], None]) -> dict[str, Any]:
         # Back and forth between the two newest revisions.
         back = [_play("rollback_vertical.yml", to_revision=turns + turn % 2) for turn in range(turns)]
         dry = [_play("deploy_vertical.yml", "--check", image_overrides={"booking": under_another_digest(turns)}) for _turn in range(turns)]
+        empty = [_empty() for _turn in range(turns)]
     finally:
         _remove()
     return {
         "deploy_seconds": round(statistics.median(changed), 2),
         "new_tenant_seconds": round(new, 2),
         "dry_run_seconds": round(statistics.median(dry), 2),
+        "empty_playbook_seconds": round(statistics.median(empty), 2),
         "rollback_embedded": {"runs": turns, **percentiles(back)},
     }
 
@@ -59,6 +65,14 @@ def _play(playbook: str, *arguments: str, **extra: Any) -> float:
     """Run a playbook on the tenant of this benchmark and return its seconds. Raises RuntimeError with the end of what it said when it fails."""
     command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/embedded", playbook, *arguments, "-e", json.dumps({**DESCRIBED, **extra})]
     return run(command).seconds
+
+
+def _empty() -> float:
+    """Return the seconds of a playbook without a task."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as stream:
+        json.dump(EMPTY, stream)
+        stream.flush()
+        return run([str(ROOT / ".venv/bin/ansible-playbook"), "-i", "localhost,", stream.name]).seconds
 
 
 def _remove() -> None:

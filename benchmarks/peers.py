@@ -1,4 +1,7 @@
-"""Other tools that bring the same objects to the same cluster, with the deployer's identity: kubectl, Helm 4, kapp, kubernetes.core.k8s."""
+"""Other tools that bring the same objects to the same cluster, with the deployer's identity: kubectl, Helm 4, kapp, kubernetes.core.k8s.
+
+``plain_client`` is no tool but the limit: a client that applies and does nothing else.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +44,15 @@ def helm() -> str:
     return run([str(ROOT / ".venv/bin/python"), "-c", code], PYTHONPATH="cluster").output.strip().splitlines()[-1]
 
 
+def _place(obj: dict[str, Any]) -> int:
+    return _FIRST.index(obj["kind"]) if obj["kind"] in _FIRST else len(_FIRST)
+
+
 def write(path: Path, sets: Sets) -> Path:
     """Write objects as one YAML stream of JSON documents, tenant by tenant, so that they are never all in memory."""
     with path.open("w") as stream:
         for objects in sets:
-            for obj in sorted(objects, key=lambda item: _FIRST.index(item["kind"]) if item["kind"] in _FIRST else len(_FIRST)):
+            for obj in sorted(objects, key=_place):
                 stream.write("---\n" + json.dumps(obj) + "\n")
     return path
 
@@ -97,6 +104,14 @@ def kapp_deploy(site: Site, sets: Sets) -> float:
     path = write(site.work / "kapp.yaml", ([_adopting(obj) for obj in objects] for objects in sets))
     where = ["-a", f"bench-{os.getpid()}", "-n", "barberpro-system"]
     return run([kapp(), "--kubeconfig", site.deployer, "deploy", *where, "-f", str(path), "--yes", "--wait=false"]).seconds
+
+
+def plain_client(site: Site, sets: Sets) -> float:
+    """Return the seconds of a client that applies all objects and does nothing else (``benchmarks/plain_client.py``)."""
+    path = site.work / "plain.jsonl"
+    with path.open("w") as stream:
+        stream.writelines(json.dumps(sorted(objects, key=_place)) + "\n" for objects in sets)
+    return run([str(ROOT / ".venv/bin/python"), "-m", "benchmarks.plain_client", site.deployer, str(path)], PYTHONPATH=f".venv/collections:{ROOT}").seconds
 
 
 def module_list(site: Site, sets: Sets) -> float:

@@ -36,6 +36,7 @@ def main() -> int:
             # The start of Ansible is paid once, so it is left out where costs of a tenant are compared.
             cost[str(size)] = round(own["module_seconds"] / size * 1000, 1)
         samples = {
+            "plain_client": (peers.plain_client, min(chosen.tenants, chosen.sample or chosen.tenants)),
             "kubectl_ssa": (peers.kubectl_ssa, min(chosen.tenants, chosen.sample or chosen.tenants)),
             "k8s_module_list": (peers.module_list, max(1, min(10, chosen.tenants // 5))),
         }

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.simulated
 def measured(benchmark: str, count: int, root: Path, folder: Path) -> dict[str, Any]:
     """What a benchmark writes. Neither the platform nor another identity: other tests have tenants that its policies would refuse."""
     path = folder / "result.json"
-    command = [sys.executable, "-m", f"benchmarks.{benchmark}", "--bare", "--tenants", str(count), "--peers", "kubectl_ssa", "--result", str(path)]
+    peers = ["--peers", "kubectl_ssa", "plain_client"]
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", "--bare", "--tenants", str(count), *peers, "--result", str(path)]
     environment = {**os.environ, "PYTHONPATH": f"{root / '.venv' / 'collections'}:{root}"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -30,7 +31,7 @@ def measured(benchmark: str, count: int, root: Path, folder: Path) -> dict[str, 
 
 def test_tenancy(kubectl: Kubectl, root: Path, tmp_path: Path) -> None:
     result = measured("tenancy", 3, root, tmp_path)
-    assert result["objects"] == {"ours": 60, "kubectl_ssa": 60}
+    assert result["objects"] == {"ours": 60, "plain_client": 60, "kubectl_ssa": 60}
     assert result["ratio"]["ours"] == 1.0
     assert result["ratio"]["kubectl_ssa"] > 0
     assert (result["resource_versions_changed"], list(result["per_tenant_ms"])) == (0, ["3"])
@@ -39,7 +40,7 @@ def test_tenancy(kubectl: Kubectl, root: Path, tmp_path: Path) -> None:
 
 def test_delivery(kubectl: Kubectl, root: Path, tmp_path: Path) -> None:
     result = measured("delivery", 2, root, tmp_path)
-    assert result["objects"] == {"ours": 40, "kubectl_ssa": 40}
+    assert result["objects"] == {"ours": 40, "plain_client": 40, "kubectl_ssa": 40}
     assert result["resource_versions_changed"] == 0
     assert result["rollback_seconds"]["fleet_simulated"]["tenants"] == 2
     assert result["rollback_seconds"]["one_simulated"]["p99"] > 0
