@@ -70,7 +70,7 @@ status: setup ## All tenants at a glance
 	@$(PLAYBOOK) status.yml
 
 ##@ Tests, layer by layer
-.PHONY: lint sanity unit integration molecule e2e crash plans one
+.PHONY: lint sanity unit integration molecule e2e crash plans external-vault one
 lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
 	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
 
@@ -96,6 +96,9 @@ crash: setup ## Kill a run at every one of its writes, on the simulated cluster 
 
 plans: setup ## Compare 500 generated plans with the runs that follow, on the simulated cluster (make test tries some)
 	@$(MAKE) cluster PROFILE=simulated && BARBERPRO_PLANS=500 $(STEP) "Generated plans" -- $(PYTEST) --verbose tests/integration/plugins/test_plan.py
+
+external-vault: setup-test ## A tenant of a platform that uses an existing Vault (after make vault platform); no other tenant may be at work
+	@$(STEP) "A Vault that was there before" -- $(PYTEST) --verbose tests/e2e/external_vault.py
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)
