@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def cgroup(self) -> str:
-        """Name of the cgroup that holds every pod."""
+        """Name of the cgroup of the node: its pods and its own processes."""
         return f"barberpro-{self.ident}"
 
     @property

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import cgroups
 from .errors import ClusterError
 from .layout import NODE, NODE_NAME, Layout, in_node
 from .shell import run, write_if_changed
@@ -94,7 +95,9 @@ def init_script(layout: Layout) -> str:
     binds = "".join(f"mount --bind {NODE}/sysctl/{name.replace('/', '.')} /proc/sys/{name}\n" for name in KERNEL_TUNABLES)
     # supervisord comes from this interpreter's environment, whatever PATH says.
     program = Path(sys.executable).parent / "supervisord"
+    joins = "".join(f"echo 0 > {_quoted(path)}\n" for path in cgroups.system(layout))
     return (
+        f"{joins}"
         "mount --make-rshared /\n"
         "mount -t tmpfs -o mode=755 tmpfs /run\n"
         f"mkdir -p {NODE} /run/lock\n"

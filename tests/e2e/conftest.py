@@ -16,8 +16,8 @@ import pytest
 from tests.support import cluster, looks
 from tests.support.playbooks import Run, deploy, deploy_new, remove
 
-# Another cluster has a network of its own, and nothing here could end its agent.
-collect_ignore = ["test_57_policy_agent.py"] if os.environ.get("BARBERPRO_KUBECONFIG") else []
+# Another cluster has a network and processes of its own, and nothing here could end its agent.
+collect_ignore = ["test_56_fair_share.py", "test_57_policy_agent.py"] if os.environ.get("BARBERPRO_KUBECONFIG") else []
 
 PALERMO = "barbershop-palermo"
 RECOLETA = "barbershop-recoleta"
