@@ -10,8 +10,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TENANT ?= barbershop-palermo
 PYTHON ?= python3
-# Of `make test`, on two cores: more of them take as long, and browsers and pods wait for the processor.
-WORKERS ?= 2
+# Of `make test`: a third worker uses what two leave of two cores while they wait for pods.
+WORKERS ?= 3
 STEP := $(PYTHON) demo/step.py
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded

@@ -29,6 +29,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig imp
 MANAGER = "barberpro.platform"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
+# OpenSSL's names of what a server under load, or what stands before it, breaks off; any other refusal of TLS stays.
+_BROKEN_HANDSHAKES = ("DECODE_ERROR", "INTERNAL_ERROR", "UNEXPECTED_EOF", "BAD_RECORD_MAC")
 IDEMPOTENT = frozenset({"GET", "HEAD", "DELETE", "PUT"})
 # How long a server that is away is waited for: one that restarts is back by then.
 OUTAGE_SECONDS = 60.0
@@ -227,9 +229,9 @@ class Client:
     def _hopeless(self, error: Exception) -> bool:
         """Whether a broken connection will stay so: a certificate that does not verify, a host name that does not exist."""
         text = str(error)
-        return (
-            isinstance(error, self.http.exceptions.SSLError) or "certificate verify failed" in text or "Name or service not known" in text
-        )
+        if isinstance(error, self.http.exceptions.SSLError):
+            return not any(word in text for word in _BROKEN_HANDSHAKES)
+        return "certificate verify failed" in text or "Name or service not known" in text
 
     def speaks_too_soon(self, status: int) -> bool:
         """Return whether a refusal comes from a server that has just started and does not know yet who may do what; it says so when asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,33 @@ def test_what_stays_wrong_is_not_repeated(api: FakeApi, client: Client) -> None:
     with pytest.raises(ApiError, match="replicaz: field not declared in schema") as refused:
         client.request("PATCH", "/x", body={}, content_type=APPLY)
     assert (len(api.seen), refused.value.unsure) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("[SSL: TLSV1_ALERT_DECODE_ERROR] tlsv1 alert decode error (_ssl.c:1006)", 2),
+        ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol (_ssl.c:1006)", 2),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", 1),
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required (_ssl.c:2580)", 1),
+    ],
+)
+def test_a_handshake_that_was_broken_off_is_tried_again(client: Client, monkeypatch: pytest.MonkeyPatch, said: str, sent: int) -> None:
+    attempts = []
+
+    def send(*_arguments: Any, **_options: Any) -> Any:
+        attempts.append(said)
+        if len(attempts) == 1:
+            raise client.http.exceptions.SSLError(said)
+        return client.http.HTTPResponse(body=b'{"ok": true}', status=200, preload_content=True)
+
+    monkeypatch.setattr(client, "send", send)
+    if sent == 1:
+        with pytest.raises(Unreachable, match=re.escape(said)):
+            client.request("GET", "/x")
+    else:
+        assert client.request("GET", "/x") == {"ok": True}
+    assert len(attempts) == sent
 
 
 def test_retry_after_is_obeyed(api: FakeApi, client: Client) -> None:
