@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ POLL = 0.3  # seconds between two looks at the probe pod
 TIDY_SECONDS = 3.0  # kept of the deadline for the removal of the probe pod
 LEFT_SECONDS = 15.0  # whoever waits for a probe pod takes it away at once; one that ended before so long was left by a run that was killed
 RETRIES = 2  # a network policy that was just written needs a moment on the node
+_NEIGHBOUR = re.compile(r"(?P<name>[^.:]+)\.(?P<namespace>tenant-[^.:]+)\.svc:\d+")
 POLICIES = "compare the tenant's network policies with what is declared: kubectl -n {namespace} get networkpolicies"
 
 
@@ -58,7 +60,8 @@ def reach(params: Mapping[str, Any], clients: Clients) -> str:
         log = _result(ref, clients)
     finally:
         _remove(ref, clients)
-    return _judge(params, log)
+    seen = _seen(log)
+    return _judge(params, log, seen, [target for target in params["closed"] if _has_gone(target, params, seen, clients)])
 
 
 def probe_pod(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,8 +157,8 @@ def _remove(ref: Ref, clients: Clients) -> None:
         return
 
 
-def _judge(params: Mapping[str, Any], log: str) -> str:
-    """Compare what the probe saw with what was declared. Raises CheckFailed naming every wrong target."""
+def _seen(log: str) -> dict[str, Mapping[str, Any]]:
+    """Return what the probe said of each target."""
     seen: dict[str, Mapping[str, Any]] = {}
     for line in log.splitlines():
         try:
@@ -164,19 +167,34 @@ def _judge(params: Mapping[str, Any], log: str) -> str:
             continue
         if isinstance(entry, dict) and "target" in entry:
             seen[str(entry["target"])] = entry
+    return seen
+
+
+def _has_gone(target: str, params: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any]], clients: Clients) -> bool:
+    """Whether a name did not resolve because a neighbour's Service is not there any more: it may change its revision while this check runs."""
+    service = _NEIGHBOUR.fullmatch(target)
+    if service is None or service["namespace"] == params["namespace"] or seen.get(target, {}).get("actual") != "unresolved":
+        return False
+    return clients.resources.get(Ref("v1", "Service", service["namespace"], service["name"])) is None
+
+
+def _judge(params: Mapping[str, Any], log: str, seen: Mapping[str, Mapping[str, Any]], gone: list[str]) -> str:
+    """Compare what the probe saw with what was declared; ``gone`` could not be tried and need not. Raises CheckFailed naming every wrong target."""
     missing = [target for target in [*params["open"], *params["closed"]] if target not in seen]
     if missing:
         tail = " ".join(log.split())[-200:] or "nothing"
         raise CheckFailed(f"the probe said nothing about {listed(missing)}; its log: {tail}", "check the probe's image")
     shut = [f"{target} ({seen[target].get('reason', 'no reason')})" for target in params["open"] if seen[target].get("actual") != "open"]
-    leaks = [target for target in params["closed"] if seen[target].get("actual") == "open"]
+    closed = [target for target in params["closed"] if target not in gone]
+    leaks = [target for target in closed if seen[target].get("actual") == "open"]
     # A name that does not resolve proves no isolation.
-    unsure = [f"{target} ({seen[target].get('reason', 'no reason')})" for target in params["closed"] if target not in leaks and not seen[target].get("ok")]
+    unsure = [f"{target} ({seen[target].get('reason', 'no reason')})" for target in closed if target not in leaks and not seen[target].get("ok")]
     problems = [f"cannot reach {listed(shut)}, which is declared open"] if shut else []
     problems += [f"reaches {listed(leaks)}, which must be closed"] if leaks else []
     problems += [f"could not try {listed(unsure)}"] if unsure else []
     if problems:
         raise CheckFailed(f"a pod of {params['namespace']} {' and '.join(problems)}", POLICIES.format(namespace=params["namespace"]))
     parts = [f"{plural(len(params['open']), 'target')} open"] if params["open"] else []
-    parts += [f"{plural(len(params['closed']), 'target')} closed"] if params["closed"] else []
-    return f"{' and '.join(parts)} as declared, tried from a pod"
+    parts += [f"{plural(len(closed), 'target')} closed"] if closed else []
+    tried = f"{' and '.join(parts)} as declared, tried from a pod" if parts else "nothing was left to try"
+    return f"{tried}; {listed(gone)} was removed meanwhile" if gone else tried

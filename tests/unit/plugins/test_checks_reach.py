@@ -89,6 +89,22 @@ def test_not_as_declared(probe: Probe, check: Check, changed: str, words: str) -
     assert probe.deleted == 1
 
 
+def test_a_neighbour_that_changes_its_revision_meanwhile_is_no_failure(probe: Probe, check: Check, api: StandIn) -> None:
+    service = "/api/v1/namespaces/tenant-y/services/booking-r3"
+    there = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "booking-r3", "namespace": "tenant-y"}}
+    target, own = "booking-r3.tenant-y.svc:8080", "booking-r3.tenant-x.svc:8080"
+    probe.lines += [line(target, "closed", "unresolved", "no such name"), line(own, "closed", "unresolved", "no such name")]
+    asked = {**ASKED, "closed": ["other:8080", target]}
+    api.answers[f"GET {service}"] = lambda _request: None
+    assert check("reach", **asked) == (
+        f"passed: 1 target open and 1 target closed as declared, tried from a pod; {target} was removed meanwhile"
+    )
+    api.answers[f"GET {service}"] = lambda _request: there
+    assert f"could not try {target} (no such name)" in check("reach", **asked)
+    # What is the tenant's own must be there.
+    assert f"could not try {own} (no such name)" in check("reach", **{**ASKED, "closed": [own]})
+
+
 def test_a_probe_that_says_nothing(probe: Probe, check: Check) -> None:
     probe.lines = ["Traceback: no module", GOOD[0]]
     found = check("reach", **ASKED)
