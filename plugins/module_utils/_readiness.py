@@ -191,7 +191,8 @@ def _refused_creation(obj: Obj, related: Related) -> Readiness | None:
             if event.get("reason") == "FailedCreate" and (event.get("involvedObject") or {}).get("uid") == uid
         ]
     for message in messages:
-        if "status unknown for quota" in message:  # a quota of a moment ago
+        # A quota of a moment ago; an API server that has just started and has not read the roles of its own controllers yet. Both try again.
+        if "status unknown for quota" in message or "system:serviceaccount:kube-system:" in message:
             return progress(message)
         if "exceeded quota" in message:
             return failed(f"its pods are refused by the quota of the namespace: exceeded quota{message.split('exceeded quota', 1)[1]}")

@@ -184,6 +184,20 @@ BEYOND = [
         "status unknown",
     ),
     (
+        "a controller that the API server does not know yet",
+        deployment(
+            conditions=[
+                {
+                    "type": "ReplicaFailure",
+                    "status": "True",
+                    "message": 'pods is forbidden: User "system:serviceaccount:kube-system:replicaset-controller" cannot create resource "pods"',
+                }
+            ]
+        ),
+        "progress",
+        "replicaset-controller",
+    ),
+    (
         "deployment refused by pod security",
         deployment(conditions=[{"type": "ReplicaFailure", "status": "True", "message": "forbidden: violates PodSecurity"}]),
         "failed",
