@@ -5,8 +5,8 @@ shared gateway, and its owner hammers the API server. All of that goes on and of
 of the neighbour asks at a low fixed rate; so both kinds of windows have the same machine, and the same other work on it, under them.
 
 What makes noise from outside (customers, the owner's client) stands on the same machine here. It runs at nice 19 and takes what is left, so that it is not
-itself the neighbour that is measured. The measuring customer has a thread of real-time priority: at 8 requests/s it takes next to nothing, and what it sees is the path, not its own waiting for a processor. Latency counts from when a request
-was due. 1 when the ratio of the p99s is above 1.2.
+itself the neighbour that is measured. The measuring customer has a thread of real-time priority: at 8 requests/s it takes next to nothing, and what
+it sees is the path, not its own waiting for a processor. Latency counts from when a request was due. 1 when the ratio of the p99s is above 1.2.
 """
 
 from __future__ import annotations
