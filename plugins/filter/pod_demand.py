@@ -11,7 +11,8 @@ short_description: Sum up what a set of objects asks of a cluster
 version_added: 0.1.0
 author: BarberPro operations (@barberpro)
 description:
-  - Adds up requests and limits of the pods that the Deployments, StatefulSets and Jobs among the objects will run.
+  - Adds up requests and limits of the pods that the Deployments and StatefulSets among the objects will run, and of those that come and
+    go beside them, Jobs first and probes after them; of the two, whichever asks for more of a resource counts.
   - The answer has the form that the C(capacity) check of M(barberpro.platform.stage_gate) takes.
 options:
   _input:
@@ -19,12 +20,16 @@ options:
     type: list
     elements: dict
     required: true
+  probes:
+    description: Number of pods by which the C(reach) checks of the deploy try connections side by side.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
 - name: What a deploy adds to the namespace
   ansible.builtin.debug:
-    msg: "{{ objects | barberpro.platform.pod_demand }}"
+    msg: "{{ objects | barberpro.platform.pod_demand(probes=2) }}"
 """
 
 RETURN = r"""
@@ -33,26 +38,25 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.barberpro.platform.plugins.module_utils import _quantity
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach import PROBE_RESOURCES
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 
 _RESOURCES = ("cpu", "memory")
 _ZERO = Decimal(0)
 
 
-def _pods(objects: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the number of pods and the pod spec of every object that runs pods."""
-    for item in objects:
-        spec = item.get("spec", {})
-        if item.get("kind") in ("Deployment", "StatefulSet"):
-            yield int(spec.get("replicas", 1)), spec["template"]["spec"]
-        elif item.get("kind") == "Job":
-            yield int(spec.get("parallelism", 1)), spec["template"]["spec"]
+Pods = list[tuple[int, Mapping[str, Any]]]
+
+
+def _pods(objects: Sequence[Mapping[str, Any]], kinds: Sequence[str], count: str) -> Pods:
+    """Return the number of pods, by the field ``count``, and the pod spec of every object of these kinds."""
+    return [(int(item["spec"].get(count, 1)), item["spec"]["template"]["spec"]) for item in objects if item.get("kind") in kinds]
 
 
 def _of_pod(pod: Mapping[str, Any], bound: str, resource: str) -> Decimal:
@@ -60,23 +64,30 @@ def _of_pod(pod: Mapping[str, Any], bound: str, resource: str) -> Decimal:
     return sum((_quantity.number(c.get("resources", {}).get(bound, {}).get(resource)) for c in pod["containers"]), _ZERO)
 
 
-def pod_demand(objects: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def _asked(pods: Pods, bound: str, resource: str) -> Decimal:
+    """Return what all of these pods ask of one resource."""
+    return sum((n * _of_pod(pod, bound, resource) for n, pod in pods), _ZERO)
+
+
+def pod_demand(objects: Sequence[Mapping[str, Any]], probes: int = 0) -> dict[str, dict[str, str]]:
     """Return ``{requests: {cpu, memory, pods}, limits: {cpu, memory}, largest: {cpu, memory}}`` as quantities.
 
     Raises AnsibleFilterError when a request or a limit is no quantity.
     """
-    pods = list(_pods(to_plain(objects)))
+    plain = to_plain(objects)
+    stay = _pods(plain, ("Deployment", "StatefulSet"), "replicas")
+    pass_by = [_pods(plain, ("Job",), "parallelism"), [(probes, {"containers": [{"resources": PROBE_RESOURCES}]})]]
     try:
         demand = {
-            bound: {r: _quantity.show(sum((n * _of_pod(p, bound, r) for n, p in pods), _ZERO), r == "memory") for r in _RESOURCES}
+            bound: {r: _quantity.show(_asked(stay, bound, r) + max(_asked(pods, bound, r) for pods in pass_by), r == "memory") for r in _RESOURCES}
             for bound in ("requests", "limits")
         }
         demand["largest"] = {
-            r: _quantity.show(max((_of_pod(p, "requests", r) for _n, p in pods), default=_ZERO), r == "memory") for r in _RESOURCES
+            r: _quantity.show(max((_of_pod(pod, "requests", r) for _n, pod in stay + pass_by[0]), default=_ZERO), r == "memory") for r in _RESOURCES
         }
     except ValueError as error:
         raise AnsibleFilterError(f"a container's resources cannot be summed up: {error}; correct the workload's resources") from error
-    demand["requests"]["pods"] = str(sum(n for n, _p in pods))
+    demand["requests"]["pods"] = str(sum(n for n, _pod in stay) + max(sum(n for n, _pod in pods) for pods in pass_by))
     return demand
 
 

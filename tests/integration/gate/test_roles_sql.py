@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,9 +33,16 @@ def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> p
 
 
 def as_role(tenant: postgres.Tenant, role: str) -> psycopg.Connection:
-    """Log in as one of the tenant's roles."""
+    """Log in as one of the tenant's roles; the server counts a connection that was closed until its process has ended."""
     values = {key: tenant.read(role, key) for key in ("host", "port", "dbname", "user", "password")}
-    return psycopg.connect(**values, sslmode="disable", autocommit=True)
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return psycopg.connect(**values, sslmode="disable", autocommit=True)
+        except psycopg.OperationalError as error:
+            if "too many connections for role" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.05)
 
 
 def refused(connection: psycopg.Connection, statement: str) -> bool:

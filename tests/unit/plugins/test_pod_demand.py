@@ -31,6 +31,17 @@ def test_replicas_jobs_and_sidecars_are_added_up() -> None:
     assert demand["largest"] == {"cpu": "30m", "memory": "128Mi"}
 
 
+def test_of_jobs_and_the_probes_that_follow_them_the_greater_counts_by_resource() -> None:
+    objects = [
+        workload("Deployment", {"replicas": 2}, {"requests": {"cpu": "50m"}, "limits": {"cpu": "400m", "memory": "100Mi"}}),
+        workload("Job", {}, {"requests": {"cpu": "20m"}, "limits": {"cpu": "250m", "memory": "256Mi"}}),
+    ]
+    demand = pod_demand(objects, probes=2)
+    assert demand["limits"] == {"cpu": "1400m", "memory": "456Mi"}  # CPU for two probes of 300m, memory for the Job
+    assert demand["requests"] == {"cpu": "120m", "memory": "64Mi", "pods": "4"}
+    assert demand["largest"] == {"cpu": "50m", "memory": "0"}
+
+
 def test_objects_without_pods_ask_for_nothing() -> None:
     assert pod_demand([{"kind": "ConfigMap"}])["requests"] == {"cpu": "0", "memory": "0", "pods": "0"}
 
