@@ -1,12 +1,15 @@
 """Does a tenant at its limit slow its neighbour down? `make noisy-neighbour` (embedded cluster) writes benchmarks/results/noisy_neighbour.json.
 
-Two small tenants. The noisy one does all that it may at once: its owner's pods burn CPU up to the tier's quota, customers hammer its site through the
+Two small tenants. The noisy one does all that it may at once: its owner's pods burn CPU up to its quota, customers hammer its site through the
 shared gateway, and its owner hammers the API server. All of that goes on and off together by the clock, in windows of equal length, while one customer
 of the neighbour asks at a low fixed rate; so both kinds of windows have the same machine, and the same other work on it, under them.
 
+The quota is tried at one core, which the node has beside others as any node has that is larger than one tenant, and at the two of the tier, which are
+all that this node has.
+
 What makes noise from outside (customers, the owner's client) stands on the same machine here. It runs at nice 19 and takes what is left, so that it is not
 itself the neighbour that is measured. The measuring customer has a thread of real-time priority: at 8 requests/s it takes next to nothing, and what
-it sees is the path, not its own waiting for a processor. Latency counts from when a request was due. 1 when the ratio of the p99s is above 1.2.
+it sees is the path, not its own waiting for a processor. Latency counts from when a request was due. 1 when a ratio of the p99s is above 1.2.
 """
 
 from __future__ import annotations
@@ -201,6 +204,14 @@ def burner(window: float) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burn", "namespace": f"tenant-{NOISY}"}, "spec": spec}
 
 
+def limit_cpu(cores: str) -> None:
+    """Let the noisy tenant have this much CPU in all, and wait until its quota says so."""
+    hard = {"limits.cpu": cores, "requests.cpu": cores}
+    namespace = f"tenant-{NOISY}"
+    cluster.kubectl("patch", "resourcequota", "tier", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"hard": hard}}))
+    cluster.kubectl("wait", "resourcequota/tier", "-n", namespace, f"--for=jsonpath={{.status.hard['limits\\.cpu']}}={cores}", "--timeout=60s")
+
+
 def measure(rounds: int, window: float, rate: float, customers: int) -> dict[str, Any]:
     """Return the percentiles of both kinds of windows, and how much noise there was."""
     pod = burner(window)
@@ -227,6 +238,7 @@ def measure(rounds: int, window: float, rate: float, customers: int) -> dict[str
         name, count = ours.recv()
         made[name] = count
         process.kill()
+    cluster.kubectl("delete", "deployment", "burn", "-n", f"tenant-{NOISY}", "--cascade=foreground")
     samples = [sample for customer in asking for sample in customer.samples if kept(sample[0], window)]
     return {**judged(samples, window), "burner_cpu": pod["spec"]["template"]["spec"]["containers"][0]["resources"], **made}
 
@@ -239,7 +251,7 @@ def judged(samples: Sequence[tuple[float, float | None]], window: float) -> dict
         answered = [seconds * 1000 for seconds in own if seconds is not None]
         shares = {f"p{share}_ms": round(percentile(answered, share / 100), 2) for share in (50, 90, 99)}
         found[name] = {"requests": len(own), "failed": len(own) - len(answered), **shares}
-    return {**found, "ratio_p99": round(found["noisy"]["p99_ms"] / found["quiet"]["p99_ms"], 3), "target": TARGET}
+    return {**found, "ratio_p99": round(found["noisy"]["p99_ms"] / found["quiet"]["p99_ms"], 3)}
 
 
 def main() -> int:
@@ -248,6 +260,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="pairs of windows")
     parser.add_argument("--window", type=float, default=20.0, help="seconds of a window")
     parser.add_argument("--rate", type=float, default=8.0, help="measured requests a second")
+    parser.add_argument("--limits", nargs="+", default=["1", "2"], metavar="CPU", help="quotas of the noisy tenant, each measured")
     parser.add_argument("--keep", action="store_true", help="leave the tenants")
     options = parser.parse_args()
     load = [round(value, 2) for value in os.getloadavg()]
@@ -256,19 +269,23 @@ def main() -> int:
         if run.code:
             raise SystemExit(f"{tenant} could not be deployed:\n{run.output[-3000:]}")
         cluster.settle(f"tenant-{tenant}")
+    runs = []
     try:
-        result = {
-            "command": "make noisy-neighbour", "windows": 2 * options.rounds, "window_seconds": options.window, "rate": options.rate,
-            "machine": {"cores": os.cpu_count(), "load_average": load}, **measure(options.rounds, options.window, options.rate, 4),
-        }  # fmt: skip
+        for cores in options.limits:
+            limit_cpu(cores)
+            runs.append({"limit_cpu": cores, **measure(options.rounds, options.window, options.rate, 4)})
     finally:
         cluster.kubectl("delete", "deployment", "burn", "-n", f"tenant-{NOISY}", "--ignore-not-found", "--wait=false", check=False)
         if not options.keep:
             for tenant in (NEIGHBOUR, NOISY):
                 remove(tenant)
+    result = {
+        "command": "make noisy-neighbour", "windows": 2 * options.rounds, "window_seconds": options.window, "rate": options.rate,
+        "machine": {"cores": os.cpu_count(), "load_average": load}, "target": TARGET, "runs": runs,
+    }  # fmt: skip
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
-    return 1 if result["ratio_p99"] > TARGET else 0
+    return 1 if max(run["ratio_p99"] for run in runs) > TARGET else 0
 
 
 if __name__ == "__main__":

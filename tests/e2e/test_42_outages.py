@@ -63,8 +63,8 @@ def cut_the_network() -> None:
 # What goes away, in which task, how many pods the quota of that deploy has (so that each is a new revision), and whether customers need it.
 OUTAGES = [
     ("Bring the new revision up beside the old", outages.restart_api_server, "21", False),
-    ("Converge namespace, quota, access and network policies", outages.restart_database, "22", True),
-    ("Keep the certificate of the zone valid", cut_the_network, "24", False),
+    ("Converge the tenant's namespace, quota, access rules and network policies", outages.restart_database, "22", True),
+    ("Read the certificate in force", cut_the_network, "24", False),
 ]
 
 
