@@ -74,6 +74,8 @@ class Setup:
         self.resources = Resources(client)
         self.plugins = plugins
         self.dry = dry
+        # How Vault asks whose token it was shown. A pod has the cluster's authority and a token of its own; a Vault elsewhere must be given them.
+        self.reviewer: Mapping[str, Any] = {"kubernetes_host": "https://kubernetes.default.svc"}
         self.changed: list[str] = []
 
     def status(self, wait_timeout: float) -> dict[str, Any]:
@@ -146,7 +148,7 @@ class Setup:
         self._ensure("sys/mounts", f"{transit}/", f"sys/mounts/{transit}", {"type": "transit"})
         self._ensure("sys/auth", f"{approle}/", f"sys/auth/{approle}", {"type": "approle"})
         accessor = self._ensure("sys/auth", f"{auth}/", f"sys/auth/{auth}", {"type": "kubernetes"}).get("accessor", "")
-        self._same(f"auth/{auth}/config", {"kubernetes_host": "https://kubernetes.default.svc"})
+        self._same(f"auth/{auth}/config", self.reviewer)
         if accessor:
             self._same(f"sys/policies/acl/{TENANT_POLICY}", {"policy": tenant_policy(transit, accessor)})
         self._same(f"sys/policies/acl/{DEPLOYER}", {"policy": deployer_policy(transit, auth, database)})

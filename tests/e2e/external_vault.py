@@ -88,14 +88,15 @@ def opened(server: Vault, process: subprocess.Popen[bytes]) -> None:
 def prepared(server: Vault, plugins: Path) -> None:
     """Make what the document asks of the administrator, and let Vault ask this cluster about tokens."""
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in plugins.iterdir()}
+    cluster.kubectl("apply", "-f", "-", stdin=REVIEWER)
     setup = Setup(server.client, server.facts, digests, dry=False)
     setup.vault = server
+    setup.reviewer = {
+        "kubernetes_host": server.client.connection.server,
+        "kubernetes_ca_cert": cluster.objects("configmap", "kube-root-ca.crt", "-n", "kube-system")[0]["data"]["ca.crt"],
+        "token_reviewer_jwt": cluster.kubectl("create", "token", "vault-reviewer", "-n", "kube-system", "--duration=1h").strip(),
+    }
     setup.configure()
-    cluster.kubectl("apply", "-f", "-", stdin=REVIEWER)
-    reviewer = cluster.kubectl("create", "token", "vault-reviewer", "-n", "kube-system", "--duration=1h").strip()
-    authority = cluster.objects("configmap", "kube-root-ca.crt", "-n", "kube-system")[0]["data"]["ca.crt"]
-    asking = {"kubernetes_host": server.client.connection.server, "kubernetes_ca_cert": authority, "token_reviewer_jwt": reviewer}
-    server.write(f"auth/{server.facts['auth']}/config", asking)
 
 
 @pytest.fixture(scope="module")
