@@ -1,6 +1,6 @@
 """A Vault that was there before instead of the platform's own: `make external-vault`.
 
-Not part of `make test`, since all tenants of a cluster share the choice. The Vault is a real one on the runner's side of the node, prepared as
+Not part of `make test`, since all tenants of a cluster share the choice. The Vault is a real one beside the node's own programs, prepared as
 docs/operations/platform.md asks of its administrator. Afterwards the platform is again what the inventory says.
 """
 
@@ -21,7 +21,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._vault import V
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import Setup
 
 from tests.e2e.test_80_keys import book, offboard, slots
-from tests.support import cluster, sql
+from tests.support import cluster, outages, sql
 from tests.support.playbooks import deploy_new, play, remove
 
 pytestmark = pytest.mark.cluster
@@ -102,7 +102,7 @@ def prepared(server: Vault, plugins: Path) -> None:
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
     """A Vault beside the cluster, ready for a platform."""
-    folder, address = tmp_path_factory.mktemp("vault"), cluster.facts()["host_ip"]
+    folder, address = tmp_path_factory.mktemp("vault"), cluster.facts()["node_ip"]
     (folder / "plugins").mkdir()
     for name, program in PLUGINS.items():
         shutil.copy2(built() / program, folder / "plugins" / name)
@@ -110,7 +110,9 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
     facts = {"provider": "external", "address": f"https://{address}:8200", "ca": certificate(folder, address), "auth": "barberpro-kubernetes"}
     facts |= {name: f"barberpro-{name}" for name in ("transit", "approle", "database")}
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([str(built() / "vault"), "server", f"-config={folder / 'vault.hcl'}"], stdout=log, stderr=log)
+        # Pods reach the node's addresses, and nothing beyond its network namespace.
+        enter = ["nsenter", f"--net=/run/netns/{outages.LAYOUT.namespace}"]
+        process = subprocess.Popen([*enter, str(built() / "vault"), "server", f"-config={folder / 'vault.hcl'}"], stdout=log, stderr=log)
     try:
         server = Vault(Client.from_options({"kubeconfig": cluster.facts()["kubeconfig"]}), facts)
         opened(server, process)
@@ -127,7 +129,7 @@ def tenant(vault: Vault) -> Iterator[str]:
     """Name of a tenant of a platform that uses that Vault."""
     choice: dict[str, Any] = {"platform_vault": "external", "platform_vault_address": vault.facts["address"], "platform_vault_ca": vault.facts["ca"]}
     # The deployer makes the passwords of the database here; that a Vault gives them is tried with the platform's own.
-    choice |= {"platform_vault_cidrs": [f"{cluster.facts()['host_ip']}/32"], "platform_vault_database_mount": ""}
+    choice |= {"platform_vault_cidrs": [f"{cluster.facts()['node_ip']}/32"], "platform_vault_database_mount": ""}
     try:
         installed = play("deploy_platform.yml", extra=choice)
         assert installed.code == 0, installed.output
