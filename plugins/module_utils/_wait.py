@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,9 @@ class NotReady(PlatformError):
         first = failures[0]
         more = f" (and {len(failures) - 1} more objects)" if len(failures) > 1 else ""
         log = f"; last log line: {first.log[-1]}" if first.log else ""
-        late = "" if first.final else f" after {seconds:.0f} s"
-        super().__init__(f"{first.ref} is not ready{late}: {first.reason}{log}{more}", failures=[item.shown() for item in failures])
+        # What is not final has no cause of its own: a probe that fails, for example, is only in the events.
+        late, warning = ("", "") if first.final else (f" after {seconds:.0f} s", f"; last warning: {first.events[-1]}" if first.events else "")
+        super().__init__(f"{first.ref} is not ready{late}: {first.reason}{warning}{log}{more}", failures=[item.shown() for item in failures])
 
 
 def topics_for(refs: Iterable[Ref]) -> list[Topic]:
@@ -126,6 +127,17 @@ def _last_seen(event: dict[str, Any]) -> str:
     return str(seen or event["metadata"].get("creationTimestamp") or "")
 
 
+def _is_ended(pod: Mapping[str, Any]) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Failed"
+
+
+def _is_unready(pod: Mapping[str, Any]) -> bool:
+    """Say whether a pod runs and its probes do not succeed (yet)."""
+    status = pod.get("status") or {}
+    conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or []}
+    return status.get("phase") == "Running" and conditions.get("Ready") != "True"
+
+
 def _evidence(client: Client, seen: Seen, ref: Ref, state: Readiness, obj: dict[str, Any] | None) -> Failure:
     names = {ref.name}
     log: tuple[str, ...] = ()
@@ -133,9 +145,9 @@ def _evidence(client: Client, seen: Seen, ref: Ref, state: Readiness, obj: dict[
     if obj is not None and ref.kind in WORKLOADS:
         pods = own_pods(obj, Related(seen.of("Pod"), seen.of("ReplicaSet")))
         names |= {str(item["metadata"]["name"]) for item in pods}
-        ended = [item for item in pods if (item.get("status") or {}).get("phase") == "Failed"]
-        if pod is None and ended:
-            newest = max(ended, key=lambda item: str(item["metadata"].get("creationTimestamp")))
+        silent = [item for item in pods if _is_ended(item)] or [item for item in pods if _is_unready(item)]
+        if pod is None and silent:
+            newest = max(silent, key=lambda item: str(item["metadata"].get("creationTimestamp")))
             pod = str(newest["metadata"]["name"])
     if pod is not None:
         log = tail(client, ref.namespace, pod, container)

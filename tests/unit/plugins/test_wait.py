@@ -77,8 +77,24 @@ def test_a_crash_brings_the_last_words_of_the_container(tmp_path: Path) -> None:
 
 def test_a_time_out_brings_the_last_state(tmp_path: Path) -> None:
     error = failure(tmp_path, Cluster(), BOOKING, timeout=0.3)
-    assert error.message == "Deployment t/booking-r1 is not ready after 0 s: 0 of 1 replicas created"
+    assert error.message == "Deployment t/booking-r1 is not ready after 0 s: 0 of 1 replicas created; last warning: BackOff: try 8"
     assert error.failures[0].final is False
+
+
+def test_a_time_out_of_a_pod_whose_probe_fails_brings_the_probe_and_what_the_container_says(tmp_path: Path) -> None:
+    pod = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}], "conditions": [{"type": "Ready", "status": "False"}]}
+    cluster = Cluster(pod=pod)
+    cluster.kinds["events"] = [event("e1", "Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503")]
+    error = failure(tmp_path, cluster, BOOKING, timeout=0.3)
+    assert error.message == (
+        "Deployment t/booking-r1 is not ready after 0 s: 0 of 1 replicas created; "
+        "last warning: Unhealthy: Startup probe failed: HTTP probe failed with statuscode: 503; last log line: last line"
+    )
+
+
+def test_a_time_out_of_a_pod_that_is_fine_brings_no_log(tmp_path: Path) -> None:
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    assert failure(tmp_path, Cluster(pod=ready), BOOKING, timeout=0.3).failures[0].log == ()
 
 
 def test_final_failures_are_told_first(tmp_path: Path) -> None:
