@@ -238,7 +238,6 @@ def measure(rounds: int, window: float, rate: float, customers: int) -> dict[str
         name, count = ours.recv()
         made[name] = count
         process.kill()
-    cluster.kubectl("delete", "deployment", "burn", "-n", f"tenant-{NOISY}", "--cascade=foreground")
     samples = [sample for customer in asking for sample in customer.samples if kept(sample[0], window)]
     return {**judged(samples, window), "burner_cpu": pod["spec"]["template"]["spec"]["containers"][0]["resources"], **made}
 
@@ -273,9 +272,11 @@ def main() -> int:
     try:
         for cores in options.limits:
             limit_cpu(cores)
-            runs.append({"limit_cpu": cores, **measure(options.rounds, options.window, options.rate, 4)})
+            try:
+                runs.append({"limit_cpu": cores, **measure(options.rounds, options.window, options.rate, 4)})
+            finally:
+                cluster.kubectl("delete", "deployment", "burn", "-n", f"tenant-{NOISY}", "--ignore-not-found", "--cascade=foreground")
     finally:
-        cluster.kubectl("delete", "deployment", "burn", "-n", f"tenant-{NOISY}", "--ignore-not-found", "--wait=false", check=False)
         if not options.keep:
             for tenant in (NEIGHBOUR, NOISY):
                 remove(tenant)

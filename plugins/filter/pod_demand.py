@@ -49,8 +49,6 @@ from ansible_collections.barberpro.platform.plugins.module_utils._plain import t
 
 _RESOURCES = ("cpu", "memory")
 _ZERO = Decimal(0)
-
-
 Pods = list[tuple[int, Mapping[str, Any]]]
 
 
@@ -76,18 +74,19 @@ def pod_demand(objects: Sequence[Mapping[str, Any]], probes: int = 0) -> dict[st
     """
     plain = to_plain(objects)
     stay = _pods(plain, ("Deployment", "StatefulSet"), "replicas")
-    pass_by = [_pods(plain, ("Job",), "parallelism"), [(probes, {"containers": [{"resources": PROBE_RESOURCES}]})]]
+    jobs = _pods(plain, ("Job",), "parallelism")
+    passing: tuple[Pods, Pods] = (jobs, [(probes, {"containers": [{"resources": PROBE_RESOURCES}]})])
     try:
         demand = {
-            bound: {r: _quantity.show(_asked(stay, bound, r) + max(_asked(pods, bound, r) for pods in pass_by), r == "memory") for r in _RESOURCES}
+            bound: {r: _quantity.show(_asked(stay, bound, r) + max(_asked(pods, bound, r) for pods in passing), r == "memory") for r in _RESOURCES}
             for bound in ("requests", "limits")
         }
         demand["largest"] = {
-            r: _quantity.show(max((_of_pod(pod, "requests", r) for _n, pod in stay + pass_by[0]), default=_ZERO), r == "memory") for r in _RESOURCES
+            r: _quantity.show(max((_of_pod(pod, "requests", r) for _n, pod in stay + jobs), default=_ZERO), r == "memory") for r in _RESOURCES
         }
     except ValueError as error:
         raise AnsibleFilterError(f"a container's resources cannot be summed up: {error}; correct the workload's resources") from error
-    demand["requests"]["pods"] = str(sum(n for n, _pod in stay) + max(sum(n for n, _pod in pods) for pods in pass_by))
+    demand["requests"]["pods"] = str(sum(n for n, _pod in stay) + max(sum(n for n, _pod in pods) for pods in passing))
     return demand
 
 
