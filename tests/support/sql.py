@@ -77,10 +77,11 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
         ),
         "database": rows("SELECT datacl::text FROM pg_database WHERE datname = current_database()"),
     }
+    beside = _names_beside()
     heads = []
     for schema, table in rows("SELECT schemaname, tablename FROM pg_tables WHERE tablename LIKE 'alembic_version_%' ORDER BY 1, 2"):
-        heads += [(schema, table, head) for (head,) in rows(f'SELECT version_num FROM "{schema}"."{table}"')]
-    beside = _names_beside()
+        if schema not in beside:  # it may be gone by now
+            heads += [(schema, table, head) for (head,) in rows(f'SELECT version_num FROM "{schema}"."{table}"')]
     return {key: [kept for row in part if (kept := _without(beside, row)) is not None] for key, part in {**found, "heads": heads}.items()}
 
 
