@@ -33,7 +33,7 @@ RETURN = r"""
 _value:
   description:
     - C(id), unique; C(tenant) and C(operation) as given; C(user) and C(host); C(began), UTC.
-    - C(pid), C(pid_started) and C(boot) of the process of ansible-playbook, by which other runs on the same machine see whether it lives.
+    - C(pid), C(pid_started), C(pid_namespace) and C(boot) of the process of ansible-playbook, by which other runs on the same machine see whether it lives.
   type: dict
 """
 
@@ -46,7 +46,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._lease import boot, process_started
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import boot, pid_namespace, process_started
 
 
 def run_identity(tenant: str, operation: str) -> dict[str, Any]:
@@ -67,6 +67,7 @@ def run_identity(tenant: str, operation: str) -> dict[str, Any]:
         "began": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "pid": pid,
         "pid_started": process_started(pid),
+        "pid_namespace": pid_namespace(),
         "boot": boot(),
     }
 

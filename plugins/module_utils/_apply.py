@@ -82,7 +82,7 @@ class Engine:
     ``entries`` is the record's part on objects and is kept up to date; ``stand_in`` (namespace, preflight namespace) makes dry runs of a
     namespace that does not exist yet happen in another one; ``force`` takes over fields of other managers; ``absent`` names a namespace that
     is known not to exist, so that neither it nor anything in it is tried before it is applied; ``terse`` asks for no more of an applied object
-    than its metadata.
+    than its metadata; ``before_write`` is called before each write and may raise, to stop a run that has lost its lease.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Engine:
         stand_in: tuple[str, str] | None = None,
         absent: str | None = None,
         terse: bool = False,
+        before_write: Callable[[], None] = lambda: None,
     ) -> None:
         self.resources = resources
         self.tenant = tenant
@@ -103,6 +104,7 @@ class Engine:
         self.stand_in = stand_in
         self.absent = absent
         self.terse = terse
+        self.before_write = before_write
 
     def live(self, refs: Iterable[Ref]) -> dict[str, dict[str, Any]]:
         """Return the tenant's live objects by key: one LIST a kind and namespace, one GET for each object outside of namespaces."""
@@ -254,11 +256,13 @@ class Engine:
                 if time.monotonic() > deadline:
                     raise PlatformError(f"{change.ref}: the failed one is not gone after 60 s; look at its finalizers")
                 time.sleep(0.2)
+        self.before_write()
         change.after = self.try_apply(desired, terse=self.terse).json()
         self.remember(desired, change.after)
 
     def _delete(self, change: Change) -> None:
         uid = ((change.before or {}).get("metadata") or {}).get("uid")
+        self.before_write()
         self.resources.delete(change.ref, uid=uid)
         self.entries.pop(change.ref.key, None)
 

@@ -15,6 +15,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._apply import E
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._inventory import TENANTS, describe
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import Lease
 from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, READY
 from ansible_collections.barberpro.platform.plugins.module_utils._quotas import exceeded
 from ansible_collections.barberpro.platform.plugins.module_utils._readiness import Related, assess
@@ -34,11 +35,16 @@ Objects = dict[str, dict[str, Any]]
 
 def releases(client: Client, options: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
     """Return the result of release_info. Raises PlatformError when the asked revision is not kept."""
-    store = Store(Resources(client), str(options["name"]))
+    resources, tenant = Resources(client), str(options["name"])
+    # First: a run that ends after this is not in what follows.
+    fence = Lease(resources, tenant, {}).fence()
+    store = Store(resources, tenant)
     record, kept = store.opened()
 
     def state(number: int) -> str:
-        return "current" if number == record.current else "pending" if number == record.pending else "kept"
+        if number in (record.current, record.pending):
+            return "current" if number == record.current else "pending"
+        return "kept" if number in record.proven else "unfinished"
 
     result: dict[str, Any] = {
         "exists": record.stored is not None,
@@ -46,6 +52,7 @@ def releases(client: Client, options: Mapping[str, Any], _check_mode: bool) -> d
         "pending": record.pending,
         "previous": record.finished,
         "highest": record.highest,
+        "fence": fence,
         "revisions": [
             {
                 "number": number,

@@ -43,6 +43,15 @@ def opened(run: Mapping[str, Any]) -> Document:
     return {"run": dict(run), "previous": run.get("previous"), "steps": [], "closed": None, "outcome": None}
 
 
+def taken(document: Document, run: Mapping[str, Any]) -> Document:
+    """Return the journal of a run that was killed, taken over by ``run`` to clear it up.
+
+    What the killed one wanted stays in it: should this one be killed too, the next sees whose steps these are, and that they are to be undone.
+    """
+    kept = {key: document["run"].get(key) for key in ("operation", "content")}
+    return {**document, "run": {**run, **kept}}
+
+
 def intended(document: Document, step: str, undo: Mapping[str, Any] | None, now: str) -> Document:
     """Return the journal with the intent of a step.
 

@@ -9,9 +9,11 @@ All times are the API server's, so that a runner whose clock is wrong neither lo
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +29,12 @@ _RUN = f"{PREFIX}/run"
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
+HELD = -1
+"""Fence of a run that looked at a tenant while another was at work on it: it never fits."""
+
+
 class Held(PlatformError):
-    """Another run that may be alive works on the tenant."""
+    """Another run that may be alive works on the tenant, or has changed it since this one looked."""
 
 
 def process_started(pid: int) -> int | None:
@@ -49,12 +55,21 @@ def boot() -> str:
         return ""
 
 
+def pid_namespace() -> str:
+    """Return the identity of the namespace that this process has its number in, "" when the system does not tell."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 def is_dead(run: Mapping[str, Any]) -> bool:
     """Return whether a run is known to have ended: it was a process of this machine that is not there any more.
 
-    ``run`` has ``host``, ``boot``, ``pid`` and ``pid_started``. Of another machine (or container) nothing is known, so the answer is False.
+    ``run`` has ``host``, ``boot``, ``pid_namespace``, ``pid`` and ``pid_started``. Of another machine (or container, whatever its host name)
+    nothing is known, so the answer is False.
     """
-    if run.get("host") != socket.gethostname() or not run.get("boot") or run["boot"] != boot():
+    if run.get("host") != socket.gethostname() or not run.get("boot") or run["boot"] != boot() or run.get("pid_namespace") != pid_namespace():
         return False
     return process_started(int(run["pid"])) != run.get("pid_started")
 
@@ -65,14 +80,26 @@ def shown(run: Mapping[str, Any]) -> str:
 
 
 class Lease:
-    """The lease of one tenant, asked for by one run (see the filter P(barberpro.platform.run_identity#filter))."""
+    """The lease of one tenant, asked for by one run (see the filter P(barberpro.platform.run_identity#filter)).
+
+    A run that has looked at the tenant before it writes says so by ``run["fence"]``, what ``fence()`` was then. It gets the lease only when
+    nobody else has had it since: what it is going to write follows from what it saw.
+    """
 
     def __init__(self, resources: Resources, tenant: str, run: Mapping[str, Any]) -> None:
         self.resources = resources
         self.tenant = tenant
         self.run = dict(run)
         self.ref = Ref("coordination.k8s.io/v1", "Lease", SYSTEM_NAMESPACE, f"tenant-{tenant}")
+        seen = self.run.get("fence")
+        self._seen = None if seen in (None, "") else int(seen)
         self._lost: PlatformError | None = None
+        self._heard: float | None = None
+
+    def fence(self) -> int:
+        """Return how often the lease has changed hands, or HELD while another run that may be alive has it."""
+        lease, run = self.holder()
+        return HELD if run and run["id"] != self.run.get("id") else _transitions(lease)
 
     def holder(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         """Return the Lease (None when there is none) and the run that holds it now ({} when nobody does, or nobody who lives)."""
@@ -101,19 +128,27 @@ class Lease:
 
     def acquire(self) -> None:
         """Take the lease, or renew it when it is ours. Raises Held."""
-        while True:
+
+        def attempt() -> None:
             lease, run = self.holder()
             if run and run["id"] != self.run["id"]:
                 raise self._held(run)
-            try:
-                self._write(lease, self.run["id"])
-            except ApiError as error:
-                if error.status == 409:  # somebody was faster: look again who
-                    continue
-                if error.not_found:
-                    raise PlatformError(f"namespace {SYSTEM_NAMESPACE} does not exist: the platform is not installed; run deploy_platform.yml") from error
-                raise
-            return
+            if not self._ours(lease) and self._seen not in (None, _transitions(lease)):
+                raise self._superseded()
+            self._write(lease, self.run["id"])
+
+        self._until_written(attempt)
+
+    def renew(self) -> None:
+        """Renew the lease. Raises Held when it is not ours any more: whoever took it has undone what this run did, or is about to."""
+
+        def attempt() -> None:
+            lease = self.resources.get(self.ref)
+            if not self._ours(lease):
+                raise self._superseded()
+            self._write(lease, self.run["id"])
+
+        self._until_written(attempt)
 
     def release(self) -> None:
         """Let the lease go when it is ours."""
@@ -122,9 +157,14 @@ class Lease:
             self._write(lease, None)
 
     def guard(self) -> None:
-        """Raise what the renewal has met: after that, nothing may be written any more."""
+        """Call before a write. Raises Held when another run has taken the lease; after that, nothing may be written any more.
+
+        A process that stood still (stopped, or its machine asleep) for longer than the lease lasts asks before it goes on.
+        """
         if self._lost is not None:
             raise self._lost
+        if self._heard is not None and _clock() - self._heard > LEASE_SECONDS - RENEW_SECONDS:
+            self.renew()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -134,7 +174,7 @@ class Lease:
         def renew() -> None:
             while not ended.wait(RENEW_SECONDS):
                 try:
-                    self.acquire()
+                    self.renew()
                 except Held as error:
                     self._lost = error
                     return
@@ -148,6 +188,30 @@ class Lease:
         finally:
             ended.set()
             thread.join()
+
+    def _ours(self, lease: Mapping[str, Any] | None) -> bool:
+        return bool(lease) and ((lease or {}).get("spec") or {}).get("holderIdentity") == self.run["id"]
+
+    def _until_written(self, attempt: Callable[[], None]) -> None:
+        """Try until nobody else writes the lease at the same moment."""
+        while True:
+            before = _clock()
+            try:
+                attempt()
+            except ApiError as error:
+                if error.status == 409:  # somebody was faster: look again who
+                    continue
+                if error.not_found:
+                    raise PlatformError(f"namespace {SYSTEM_NAMESPACE} does not exist: the platform is not installed; run deploy_platform.yml") from error
+                raise
+            self._heard = before
+            return
+
+    def _superseded(self) -> Held:
+        return Held(
+            f"tenant {self.tenant}: another run has changed it since this one looked at it, so this one stops before its next write; "
+            "run it again: it begins with what is there now"
+        )
 
     def _held(self, run: Mapping[str, Any]) -> Held:
         return Held(
@@ -168,7 +232,7 @@ class Lease:
             "leaseDurationSeconds": LEASE_SECONDS,
             "acquireTime": before.get("acquireTime") if ours else now,
             "renewTime": now,
-            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if ours or holder is None else 1),
+            "leaseTransitions": _transitions(lease) + (0 if ours or holder is None else 1),
         }
         metadata: dict[str, Any] = {
             "name": self.ref.name,
@@ -182,3 +246,12 @@ class Lease:
         else:
             metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
             self.resources.replace(wanted)
+
+
+def _transitions(lease: Mapping[str, Any] | None) -> int:
+    return int(((lease or {}).get("spec") or {}).get("leaseTransitions") or 0)
+
+
+def _clock() -> float:
+    """Return seconds that go on while the machine sleeps, where it can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

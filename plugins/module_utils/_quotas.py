@@ -41,6 +41,20 @@ def early(change: Change) -> bool:
     return change.action != "deleted" and wave_of(change.ref.kind) <= wave_of("ResourceQuota")
 
 
+def tightens(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether a ResourceQuota or LimitRange allows less of something in ``after`` than in ``before``. What bounds nothing allows all."""
+    then, now = _bounds(before), _bounds(after)
+    return any(key not in then or number < then[key] for key, number in now.items())
+
+
+def _bounds(obj: Mapping[str, Any]) -> dict[str, Any]:
+    spec = obj.get("spec") or {}
+    found = dict(spec.get("hard") or {})
+    for item in spec.get("limits") or []:
+        found.update({f"{item.get('type')} {key}": value for key, value in (item.get("max") or {}).items()})
+    return {key: _quantity.number(value) for key, value in found.items()}
+
+
 def changed(plan: Plan) -> list[Ref]:
     """Return the quotas that a plan changes."""
     return [change.ref for change in plan.effective() if change.ref.kind == "ResourceQuota"]

@@ -31,6 +31,7 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     if options["state"] == "planned":
         # A plan is there to be read, in the report too, whether or not the screen shows diffs.
         result["differences"] = result["diff"]
+        result["fence"] = run.fence
     return result
 
 

@@ -28,6 +28,7 @@ def remove_tenant(resources: Resources, engine: Engine, namespace: str, *, deadl
         engine.execute(plan)
     if live is not None:
         if not dry_run:
+            engine.before_write()
             resources.delete(ref, uid=live["metadata"]["uid"])
             wait_gone(resources, ref, deadline)
         plan.changes.append(Change(ref, "deleted", "infrastructure", before=live))

@@ -41,6 +41,8 @@ class Run:
         self.dry = check_mode or options["state"] == "planned"
         self.transaction = Transaction(self.resources, self.tenant, options.get("run"), self.dry)
         self.store = Store(self.resources, self.tenant, self.transaction.touch)
+        # Before anything else is read: a run that ends after this is not in what this one sees.
+        self.fence = self.transaction.lease.fence() if options["state"] == "planned" else None
         self.record, self.kept = self.store.opened()
         # Sets of runs that were killed before the record knew of them: none of them is a revision to return to.
         self.unrecorded = {number for number in self.kept if number > self.record.written}
@@ -48,7 +50,8 @@ class Run:
         self.new_tenant = self.resources.get(Ref("v1", "Namespace", "", self.namespace)) is None
         stand_in = (self.namespace, str(options["preflight_namespace"])) if self.new_tenant and self.dry else None
         force = bool(options.get("force_conflicts"))
-        self.engine = Engine(self.resources, self.tenant, self.record.objects, force=force, stand_in=stand_in)
+        touch = self.transaction.touch
+        self.engine = Engine(self.resources, self.tenant, self.record.objects, force=force, stand_in=stand_in, before_write=touch)
         # Intents are enough to find the way back: with this, the caller records outcomes once, and a set that is new is itself the intent.
         self.outcomes_late = False
         self.done: list[Change] = []
@@ -218,4 +221,5 @@ def conclude(run: Run, number: int) -> None:
     run.drop_revisions(other for other in list(run.kept) if other not in newest and other != number)
     if not run.dry:
         run.record.current, run.record.pending, run.record.finished = number, None, number
+        run.record.proven = (run.record.proven | {number}) & set(run.kept)
         run.save()

@@ -52,14 +52,15 @@ def numbered(objects: Sequence[dict[str, Any]], number: int) -> list[dict[str, A
 class Record:
     """What is known of a tenant.
 
-    ``current`` is promoted, ``pending`` staged or on its way back, ``finished`` the newest whose run has ended well, ``highest`` the
-    highest number ever used; ``objects`` by Ref.key. ``written`` is ``highest`` as it is stored.
+    ``current`` is promoted, ``pending`` staged or on its way back, ``finished`` the newest whose run has ended well, ``proven`` all kept ones
+    of which that is true, ``highest`` the highest number ever used; ``objects`` by Ref.key. ``written`` is ``highest`` as it is stored.
     """
 
     current: int | None = None
     pending: int | None = None
     finished: int | None = None
     highest: int = 0
+    proven: set[int] = field(default_factory=set)
     objects: dict[str, Entry] = field(default_factory=dict)
     stored: dict[str, Any] | None = None
     written: int = 0
@@ -67,7 +68,7 @@ class Record:
     def document(self) -> dict[str, Any]:
         """Return what is written."""
         numbers = {"current": self.current, "pending": self.pending, "finished": self.finished, "highest": self.highest}
-        return {**numbers, "objects": {key: asdict(entry) for key, entry in sorted(self.objects.items())}}
+        return {**numbers, "proven": sorted(self.proven), "objects": {key: asdict(entry) for key, entry in sorted(self.objects.items())}}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ class Store:
             entries = {key: Entry(**entry) for key, entry in document["objects"].items()}
             numbers = {name: document.get(name) for name in ("current", "pending", "finished")}
             highest = int(document["highest"])
-            return Record(**numbers, highest=highest, objects=entries, stored=secret, written=highest)
+            # Records of before there was the key: what is kept had ended well, or was pending.
+            proven = set(document["proven"] if "proven" in document else self.kept().keys() - {numbers["pending"]})
+            return Record(**numbers, proven=proven, highest=highest, objects=entries, stored=secret, written=highest)
         except (KeyError, TypeError, ValueError) as error:
             raise PlatformError(f"{self._ref('record')}: the record of tenant {self.tenant} cannot be read ({error!r}); restore it from a backup") from error
 

@@ -46,7 +46,7 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     transaction = Transaction(resources, tenant, options.get("run"), check_mode)
     store = Store(resources, tenant, transaction.touch)
     record = store.load()
-    engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")))
+    engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")), before_write=transaction.touch)
     deadline = time.monotonic() + float(options["wait_timeout"])
     if options["state"] == "absent":
         return _absent(store, record, engine, transaction, str(options.get("confirm") or ""), deadline, check_mode)

@@ -17,7 +17,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _journal
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._journal import Journal
-from ansible_collections.barberpro.platform.plugins.module_utils._lease import Lease, shown
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import Held, Lease, shown
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 
 STATES = ("inspected", "begun", "intended", "done", "ended")
@@ -61,17 +61,29 @@ class Transaction:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Keep the lease while the body only looks, if this run has it already."""
+        """Keep the lease while the body only looks, if this run has it already: a gate may take longer than the lease lasts."""
         with ExitStack() as stack:
-            if self.active and self.lease.holder()[1].get("id") == self.run["id"]:
+            if self.active and self._has_lease():
                 stack.enter_context(self.lease.kept())
             yield
+
+    def _has_lease(self) -> bool:
+        """Return whether the lease is ours, renewed. An API server that does not answer is for the body to tell. Raises Held when it was taken."""
+        try:
+            if self.lease.holder()[1].get("id") != self.run["id"]:
+                return False
+            self.lease.renew()
+        except Held:
+            raise
+        except PlatformError:
+            return False
+        return True
 
     def begin(self) -> _journal.Document:
         """Take the lease and the journal, whatever state an earlier run left it in. Returns the journal."""
         self.lease.acquire()
         found = self.journal.load()
-        document = {**found, "run": self.run} if found and not found["closed"] else _journal.opened(self.run)
+        document = _journal.taken(found, self.run) if found and not found["closed"] else _journal.opened(self.run)
         self.journal.save(document)
         return document
 

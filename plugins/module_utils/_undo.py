@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _claims
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import Plan
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _quotas
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import Held
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
 from ansible_collections.barberpro.platform.plugins.module_utils._run import SETTLE_SECONDS, Run, conclude, in_phase
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
 
-# Limits that a smaller revision has would keep the two from standing side by side: they come last.
+# Limits of a smaller revision would keep the two from standing side by side: they come last. Those that give room come first.
 _LIMITS = frozenset({"ResourceQuota", "LimitRange"})
+# What a failed return gets to be taken back, where it has used up its own time.
+_GO_BACK_SECONDS = 60.0
 
 
 def reverted(run: Run) -> None:
@@ -37,11 +39,11 @@ def reverted(run: Run) -> None:
         run.release_hosts(host)
     run.forget(leftovers)
     if not run.dry:
-        # The undone set is no revision to return to.
-        unfinished = [number for number in failed if run.record.finished is None or number > run.record.finished]
+        # The undone set is no revision to return to, unless it was one before this run (a return to it failed). It goes first: what is still
+        # kept when the record says that all is well could be returned to.
+        run.drop_revisions(number for number in failed if number not in run.record.proven)
         run.record.current, run.record.pending = int(target), None
         run.save()
-        run.drop_revisions(unfinished)
 
 
 def _remove_first_deploy(run: Run) -> None:
@@ -65,28 +67,50 @@ def _remove_first_deploy(run: Run) -> None:
 
 
 def rolled_back(run: Run) -> None:
-    """Return to a kept revision: workloads up, route, then the rest and the clearing up."""
-    target = _target(run)
+    """Return to a kept revision: workloads up, route, then the rest and the clearing up. What fails on the way is taken back."""
+    target, serving = _target(run), run.record.current
     objects, leftovers = _stored(run, target)
     run.number = target
     plan = run.engine.plan(objects, remove=leftovers)
-    before = set(run.record.objects)
     host = _claims.host_of(objects)
     if host:
         run.note(Plan([_claims.take(run.resources, run.tenant, host, dry_run=run.dry, before_write=run.store.before_write)]))
     try:
         _up_and_switch(run, objects, plan)
-    except PlatformError:
-        _undo_attempt(run, before)
+        if not run.dry:
+            run.record.current = target
+            run.save()
+        rest(run, plan)
+        if host:
+            run.release_hosts(host)
+        run.forget(leftovers)
+        conclude(run, target)
+    except Held:
+        raise  # whoever has the tenant now puts it right
+    except PlatformError as failure:
+        if run.dry or serving is None:
+            raise
+        _go_back(run, serving, failure)
         raise
-    if not run.dry:
-        run.record.current = target
+
+
+def _go_back(run: Run, serving: int, failure: PlatformError) -> None:
+    """Take back what a return that failed has done, the route first: what served before stands until the end of a run.
+
+    Raises PlatformError that says both when that fails too; the record and the journal tell the next run what is left.
+    """
+    run.deadline = max(run.deadline, time.monotonic() + _GO_BACK_SECONDS)
+    run.engine.force = True
+    try:
+        objects, leftovers = _stored(run, serving)
+        _switch(run, objects, run.engine.plan(objects, remove=leftovers))
+        run.forget(leftovers)
+        if host := _claims.host_of(objects):
+            run.release_hosts(host)
+        run.record.current = serving
         run.save()
-    rest(run, plan)
-    if host:
-        run.release_hosts(host)
-    run.forget(leftovers)
-    conclude(run, target)
+    except PlatformError as error:
+        raise PlatformError(f"{failure}; what this run had changed could not be taken back: {error}", **failure.details) from failure
 
 
 def _target(run: Run) -> int:
@@ -94,7 +118,7 @@ def _target(run: Run) -> int:
         raise PlatformError(f"tenant {run.tenant} has no current revision, so there is none to return to; deploy it first")
     if run.options.get("to_revision") is not None:
         return int(run.options["to_revision"])
-    older = [number for number in run.kept if number < run.record.current]
+    older = [number for number in run.kept if number < run.record.current and number in run.record.proven]
     if not older:
         raise PlatformError(f"tenant {run.tenant}: no revision before r{run.record.current} is kept, so there is none to return to")
     return max(older)
@@ -122,7 +146,10 @@ def _switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
 
 def _up_and_switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
     """Bring the workloads up with what they stand on, then move the route."""
-    run.execute(plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure" and not _limit(change.ref)))
+    first = plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure" and not _takes_room(change))
+    run.execute(first)
+    if not run.dry:
+        _quotas.await_live(run.resources, _quotas.changed(first), run.deadline, {})
     workloads = in_phase(objects, "workloads")
     run.bring_up(workloads, plan.select(lambda change: change.action != "deleted" and change.phase == "workloads"))
     route(run, objects, plan)
@@ -143,13 +170,5 @@ def rest(run: Run, plan: Plan) -> None:
     run.execute(plan.select(lambda change: (change.ref, change.action) not in done))
 
 
-def _undo_attempt(run: Run, before: set[str]) -> None:
-    """Take away what a rollback that did not come up has added; the current revision was serving all the time."""
-    added = [key for key in run.record.objects if key not in before]
-    run.execute(run.engine.plan([], remove=added))
-    run.forget(added)
-    run.save()
-
-
-def _limit(ref: Ref) -> bool:
-    return ref.kind in _LIMITS
+def _takes_room(change: Change) -> bool:
+    return change.ref.kind in _LIMITS and change.action != "unchanged" and _quotas.tightens(change.before or {}, change.desired or {})

@@ -167,6 +167,13 @@ changes:
       description: Phase that the object belongs to, C(infrastructure), C(workloads), C(promotion) or C(monitoring).
       type: str
       sample: workloads
+fence:
+  description:
+    - How often the tenant's lease had changed hands before anything else was read, V(-1) while another run was at work.
+    - As C(fence) of the dictionary O(run) it keeps a run from writing when somebody else has changed the tenant since.
+  returned: when O(state=planned)
+  type: int
+  sample: 7
 differences:
   description: Each object of RV(changes) before and after, also without C(--diff), with the values of Secrets redacted.
   returned: when O(state=planned)

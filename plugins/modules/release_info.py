@@ -41,6 +41,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+fence:
+  description:
+    - How often the tenant's lease had changed hands before anything else was read, V(-1) while another run was at work.
+    - As C(fence) of the dictionary O(barberpro.platform.release#module:run) it keeps a run from writing when somebody else has changed the tenant since.
+  returned: success
+  type: int
+  sample: 7
 exists:
   description: Whether the tenant has a record.
   returned: success
@@ -75,7 +82,7 @@ revisions:
       type: int
       sample: 4
     state:
-      description: V(current), V(pending) or V(kept).
+      description: V(current), V(pending), V(kept), or V(unfinished) when the run that deployed it did not end well.
       type: str
       sample: current
     content_hash:

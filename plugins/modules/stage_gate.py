@@ -61,6 +61,10 @@ options:
     description: How many checks run at the same time.
     type: int
     default: 8
+  run:
+    description:
+      - The run that this is the gate of, see M(barberpro.platform.transaction). When it has the tenant's lease, that is kept while the checks run.
+    type: dict
   checks:
     description:
       - The checks. Each is a dictionary of the keys below and of the parameters of its check.
@@ -224,15 +228,18 @@ next_step:
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.barberpro.platform.plugins.module_utils._checks import CHECKS
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import Clients
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._gate import BadCheck, plan_checks, run_gate
 from ansible_collections.barberpro.platform.plugins.module_utils._module import CLUSTER_ARGUMENTS
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 
 def argument_spec() -> dict[str, Any]:
@@ -246,8 +253,16 @@ def argument_spec() -> dict[str, Any]:
         skip_reason={"type": "str", "default": ""},
         deadline={"type": "float", "default": 30.0},
         concurrency={"type": "int", "default": 8},
+        run={"type": "dict"},
         checks={"type": "list", "elements": "dict", "required": True},
     )
+
+
+def _watching(clients: Clients, run: dict[str, Any] | None, check_mode: bool) -> AbstractContextManager[None]:
+    """Keep the lease of a run while its gate looks; nothing without one."""
+    if not run or check_mode:
+        return nullcontext()
+    return Transaction(clients.resources, str(run["tenant"]), run).watching()
 
 
 def main(new: Callable[..., Any] = AnsibleModule) -> None:
@@ -268,14 +283,18 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
         kubeconfig=params.get("kubeconfig"),
         context=params.get("context"),
     )
-    gate = run_gate(
-        stage=params["stage"],
-        budget_seconds=params["budget_seconds"],
-        started=params["started"],
-        checks=planned,
-        clients=clients,
-        concurrency=params["concurrency"],
-    )
+    try:
+        with _watching(clients, params["run"], module.check_mode):
+            gate = run_gate(
+                stage=params["stage"],
+                budget_seconds=params["budget_seconds"],
+                started=params["started"],
+                checks=planned,
+                clients=clients,
+                concurrency=params["concurrency"],
+            )
+    except PlatformError as error:
+        module.fail_json(msg=f"stage {params['stage']}: {error}")
     stage = gate.document()
     result = {"stage": stage, "stages": [*params["stages"], stage], "ended": time.time()}
     if gate.result == "failed":

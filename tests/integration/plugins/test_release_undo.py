@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils import _undo
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 
 from .conftest import Gateway, Shop
 
@@ -92,6 +95,72 @@ def test_a_rollback_that_does_not_come_up_leaves_the_current_serving(shop: Shop)
     assert shop.backend() == "booking-r2"
     assert shop.kubectl.names("deploy", shop.namespace) == {"Deployment/booking-r2"}
     assert shop.release("planned", shop.set(image="shop:2"))["changed"] is False
+
+
+@pytest.mark.parametrize("step", ["rest", "conclude"])
+def test_a_rollback_that_fails_after_the_switch_is_taken_back_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    shop.deploy(shop.set(workloads=("booking", "queue"), extra=("first",)))
+    shop.deploy(shop.set(image="shop:2", extra=("second",)))
+    kinds = "deploy,svc,cm,job,httproute,quota,netpol"
+    before = shop.kubectl.names(kinds, shop.namespace)
+    real = getattr(_undo, step)
+
+    def fails_once(*arguments: Any) -> None:
+        monkeypatch.setattr(_undo, step, real)
+        raise PlatformError("the API server went away")
+
+    monkeypatch.setattr(_undo, step, fails_once)
+    result = shop.release("rolled_back", to_revision=1)
+    assert result["msg"] == "the API server went away"
+    assert shop.backend() == "booking-r2"
+    # Of a revision's Jobs what exists stays; the way back never runs one anew.
+    assert shop.kubectl.names(kinds, shop.namespace) == (before - {"Job/migrate-r2"} if step == "conclude" else before)
+    plan = shop.release("planned", shop.set(image="shop:2", extra=("second",)))
+    assert (plan["revision"], plan["changed"], plan["kept"]) == ("r2", False, [1, 2])
+    assert shop.release("rolled_back", to_revision=1)["current"] == 1
+
+
+def test_a_route_back_that_the_gateway_does_not_answer_leaves_both_standing(shop: Shop, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.deploy(shop.set())
+    shop.deploy(shop.set(image="shop:2"))
+    monkeypatch.setattr(_undo, "_GO_BACK_SECONDS", 1.0)
+    gateway.refuse.add(shop.namespace)
+    result = shop.release("rolled_back", to_revision=1, wait_timeout=5)
+    assert "gateway" in result["msg"]
+    assert "; what this run had changed could not be taken back: " in result["msg"]
+    # Nobody knows which of the two the gateway sends customers to: both answer.
+    assert shop.kubectl.names("deploy", shop.namespace) == {"Deployment/booking-r1", "Deployment/booking-r2"}
+    assert shop.backend() == "booking-r2"
+    gateway.refuse.discard(shop.namespace)
+    assert shop.release("reverted", previous=2)["current"] == 2
+    assert shop.kubectl.names("deploy", shop.namespace) == {"Deployment/booking-r2"}
+    assert shop.release("planned", shop.set(image="shop:2"))["kept"] == [1, 2]
+
+
+def test_a_failed_return_to_a_newer_revision_keeps_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.deploy(shop.set())
+    shop.deploy(shop.set(image="shop:2"))
+    shop.release("rolled_back", to_revision=1)
+    shop.release("rolled_back", to_revision=2)
+    # As if the gates after it had failed.
+    assert shop.release("reverted", previous=1)["kept"] == [1, 2]
+    assert shop.backend() == "booking-r1"
+
+
+def test_a_revision_whose_run_did_not_end_well_is_not_returned_to_by_default(shop: Shop) -> None:
+    shop.deploy(shop.set())
+    shop.deploy(shop.set(image="shop:2"), until="promoted")
+    shop.deploy(shop.set(image="shop:3"))
+    assert shop.release("rolled_back")["current"] == 1
+
+
+def test_limits_that_give_room_come_first_on_the_way_back(shop: Shop) -> None:
+    """The revision of a larger tier does not fit beside the one that serves before it has its quota back."""
+    shop.deploy(shop.set(pods="3", workloads=("booking", "queue")))
+    shop.deploy(shop.set(image="shop:2", pods="3", job=False))
+    shop.deploy(shop.set(image="shop:3", pods="2", job=False))
+    assert shop.release("rolled_back", to_revision=1)["current"] == 1
+    assert shop.kubectl.json("quota", "tier", "-n", shop.namespace)["spec"]["hard"]["pods"] == "3"
 
 
 def test_two_tenants_do_not_touch_each_other(shops: Callable[[], Shop]) -> None:

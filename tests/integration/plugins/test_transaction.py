@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.filter.run_identity import run_identity
-from ansible_collections.barberpro.platform.plugins.modules import transaction
+from ansible_collections.barberpro.platform.plugins.module_utils import _lease
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
+from ansible_collections.barberpro.platform.plugins.modules import stage_gate, transaction
 
 from tests.support import modules
 
@@ -17,6 +20,7 @@ from .conftest import Kubectl, Shop
 from .test_killed import STRIDE, Killed, Killer, state
 
 pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+SETTINGS = {"state": "staged", "wait_timeout": 30, "preflight_namespace": "barberpro-preflight", "keep": 10}
 
 
 class Operator:
@@ -33,7 +37,7 @@ class Operator:
     def plan(self) -> dict[str, Any]:
         plan = self.shop.release("planned", self.objects)
         assert not plan.get("failed"), plan
-        self.run |= {"content": plan["content_hash"], "previous": plan["previous"]}
+        self.run |= {"content": plan["content_hash"], "previous": plan["previous"], "fence": plan["fence"]}
         return plan
 
     def recover(self, left: dict[str, Any]) -> None:
@@ -144,17 +148,98 @@ def test_a_lease_ends_by_itself_whatever_the_runners_clock_says(shop: Shop, kube
     first = Operator(shop, shop.set(), host="another-machine")
     first.plan()
     shop.tenant(first.objects, run=first.run)
-    second = Operator(shop, shop.set())
+    second = Operator(shop, shop.set(image="shop:2"))
     second.plan()
     assert second.transaction("inspected")["failed"]
     past = json.dumps({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})
     kubectl("patch", "lease", f"tenant-{shop.name}", "-n", "barberpro-system", "--type=merge", "-p", past)
-    assert second.deploy() == "adopt"
-    assert state(shop)["backend"] == "booking-r1"
-    # The one that lost it is stopped before it writes.
-    late = shop.release("rolled_back", run=first.run, to_revision=1)
-    assert shop.release("planned", second.objects)["changed"] is False
-    assert not late.get("changed")
+    assert second.deploy() == "undo"
+    revision = state(shop)["backend"]
+    # The one that lost it is stopped before it writes: at its next step, and at the way back.
+    before = shop.versions()
+    for late in (shop.release("staged", first.objects, run=first.run), first.transaction("begun")):
+        assert late["msg"] == superseded(shop)
+    assert shop.versions() == before
+    assert shop.backend() == revision
+
+
+def superseded(shop: Shop) -> str:
+    """What a run is told when another has changed the tenant."""
+    return (
+        f"tenant {shop.name}: another run has changed it since this one looked at it, so this one stops before its next write; "
+        "run it again: it begins with what is there now"
+    )
+
+
+def test_what_a_run_saw_before_another_changed_the_tenant_is_not_written(shop: Shop) -> None:
+    Operator(shop, shop.set()).deploy()
+    slow = Operator(shop, shop.set(image="shop:2"))
+    assert slow.plan()["previous"] == 1
+    Operator(shop, shop.set(image="shop:3")).deploy()
+    before = shop.versions()
+    assert shop.release("staged", slow.objects, run=slow.run)["msg"] == superseded(shop)
+    assert shop.versions() == before
+    assert slow.deploy() == "none"
+    assert shop.backend() == "booking-r3"
+
+
+def test_what_a_run_saw_while_another_was_at_work_is_not_written(shop: Shop) -> None:
+    first = Operator(shop, shop.set())
+    first.plan()
+    shop.tenant(first.objects, run=first.run)
+    second = Operator(shop, shop.set(image="shop:2"))
+    assert second.plan()["fence"] == -1
+    for step in ("staged", "promoted", "monitored", "finished"):
+        shop.release(step, first.objects, run=first.run)
+    first.transaction("ended")
+    assert shop.release("staged", second.objects, run=second.run)["msg"] == superseded(shop)
+
+
+def test_a_process_that_stood_still_asks_before_its_next_write(shop: Shop, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = Operator(shop, shop.set())
+    plan = operator.plan()
+    run = Run(Client.from_options({"kubeconfig": shop.kubeconfig}), {**SETTINGS, "name": shop.name, "objects": operator.objects, "run": operator.run}, False)
+    run.engine.absent = shop.namespace
+    infrastructure = run.engine.plan([obj for obj in run.asked() if obj["metadata"]["annotations"]["barberpro.platform/phase"] == "infrastructure"])
+    with run.transaction.step("staged"):
+        run.transaction.touch()
+        taken = json.dumps({"spec": {"holderIdentity": "another", "leaseTransitions": 9}})
+        kubectl("patch", "lease", f"tenant-{shop.name}", "-n", "barberpro-system", "--type=merge", "-p", taken)
+        now = _lease._clock()
+        monkeypatch.setattr(_lease, "_clock", lambda: now + 101)
+        with pytest.raises(_lease.Held, match="another run has changed it"):
+            run.engine.execute(infrastructure)
+        # The end of the step is not recorded, as it has none.
+        run.transaction._begun = False
+    assert plan["new_tenant"]
+    assert kubectl("get", "namespace", shop.namespace, "--ignore-not-found") == ""
+
+
+def test_a_gate_keeps_the_lease_and_notices_that_it_was_taken(shop: Shop, kubectl: Kubectl) -> None:
+    operator = Operator(shop, shop.set())
+    operator.plan()
+    shop.tenant(operator.objects, run=operator.run)
+    past = json.dumps({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})
+    kubectl("patch", "lease", f"tenant-{shop.name}", "-n", "barberpro-system", "--type=merge", "-p", past)
+    asked = {"stage": "containers", "budget_seconds": 60, "checks": [{"check": "cluster"}], "kubeconfig": shop.kubeconfig, "run": operator.run}
+    assert modules.call(stage_gate, asked)["stage"]["result"] == "passed"
+    assert not lease(kubectl, shop)["renewTime"].startswith("2026-01-01")
+    # A run that has not written yet has none to keep.
+    assert modules.call(stage_gate, {**asked, "run": {**operator.run, "id": "other"}})["stage"]["result"] == "passed"
+
+
+def test_a_run_killed_while_it_clears_up_leaves_that_to_the_next(shop: Shop) -> None:
+    Operator(shop, shop.set()).deploy()
+    first = dead(shop, shop.set(image="shop:2", extra=("left-behind",)))
+    first.plan()
+    shop.tenant(first.objects, run=first.run)
+    shop.release("staged", first.objects, run=first.run)
+    second = dead(shop, new := shop.set(image="shop:3"))
+    second.plan()
+    assert second.transaction("inspected")["next"] == "undo"
+    assert second.transaction("begun")["journal"]["run"]["content"] == first.run["content"]
+    assert Operator(shop, new).deploy() == "undo"
+    assert "ConfigMap/left-behind" not in state(shop)["names"]
 
 
 def test_killed_at_every_write_then_other_content(shop: Shop, kubectl: Kubectl) -> None:
