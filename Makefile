@@ -74,7 +74,7 @@ status: setup ## All tenants at a glance
 	@$(PLAYBOOK) status.yml
 
 ##@ Tests, layer by layer
-.PHONY: lint sanity unit integration molecule e2e crash plans external-vault one
+.PHONY: lint sanity unit integration molecule e2e crash crash-deploys plans external-vault one
 lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
 	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
 
@@ -103,6 +103,9 @@ plans: setup ## Compare 500 generated plans with the runs that follow, on the si
 
 external-vault: setup-test ## A tenant of a platform that uses an existing Vault (after make vault platform); no other tenant may be at work
 	@$(STEP) "A Vault that was there before" -- $(PYTEST) --verbose tests/e2e/external_vault.py
+
+crash-deploys: setup ## Kill a playbook after every write of its journal, on the embedded cluster (after make vault platform; make test tries some)
+	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed after every write of the journal" -- $(PYTEST) --verbose tests/e2e/test_44_killed.py
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
 	@$(PYTEST) --verbose $(T)

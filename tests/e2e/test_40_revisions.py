@@ -93,21 +93,3 @@ def test_a_second_run_at_the_same_time_is_told_who_is_at_work(caballito: str, tm
         )
         assert first.process.wait(timeout=300) == 0, first.log.read_text()
     assert deploy(caballito).code == 0
-
-
-def test_killed_half_way_the_same_run_again_converges(caballito: str, tmp_path: Path) -> None:
-    changed = {"quota_overrides": {"pods": "23"}}
-    with Customers(caballito) as customers:
-        with Background("deploy_vertical.yml", "--limit", caballito, log=tmp_path / "killed.log", extra=changed) as killed:
-            killed.wait_for("Move the customers to the revision")
-            killed.kill()
-        run = deploy(caballito, extra=changed)
-        assert run.code == 0, run.output
-        # It was brought up by the run that was killed; whether that had tested it, nobody knows.
-        assert {check["outcome"] for check in run.stage("testing")["checks"]} == {"passed"}
-        serving = revision_served(caballito)
-        assert deployments(caballito) == {f"booking-{serving}", f"walkin-queue-{serving}"}
-        # Back to what the inventory says.
-        assert deploy(caballito).code == 0
-    customers.assert_served()
-    assert cluster.objects("resourcequota", "-n", f"tenant-{caballito}")[0]["spec"]["hard"]["pods"] == "30"

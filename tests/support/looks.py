@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import dns.message
@@ -60,3 +61,38 @@ def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
     """Return what happened to each object: created, changed or deleted."""
     found = dict.fromkeys(after.keys() - before.keys(), "created") | dict.fromkeys(before.keys() - after.keys(), "deleted")
     return found | {key: "changed" for key in before.keys() & after.keys() if before[key] != after[key]}
+
+
+def shape(tenant: str) -> dict[str, str]:
+    """Return all that a deploy writes in the tenant's namespace, with its specs, as it is of any revision and of any number of pods."""
+    found = {}
+    for name, text in objects(tenant).items():
+        item = json.loads(text)
+        for key in ("uid", "ownerReferences", "finalizers"):
+            item["metadata"].pop(key, None)
+        spec = item.get("spec") or {}
+        spec.get("hard", {}).pop("pods", None)
+        if item["kind"] == "Job":  # its controller writes the uid of the Job into these
+            spec.pop("selector")
+            spec["template"]["metadata"].pop("labels")
+        if item["kind"] == "Service":
+            for key in ("clusterIP", "clusterIPs"):
+                spec.pop(key, None)
+        if item["kind"] == "ServiceAccount":
+            item.pop("secrets", None)
+        found[re.sub(r"-r\d+\b", "-rN", name)] = re.sub(r"\br\d+\b", "rN", json.dumps(item, sort_keys=True))
+    return found
+
+
+def bookkeeping(tenant: str) -> dict[str, Any]:
+    """Return whether the journal is closed, the lease free, and what a rehearsal would have left."""
+    text = cluster.kubectl("get", "secret", f"journal-{tenant}", "-n", "barberpro-system", "-o", "go-template={{index .data.journal | base64decode}}")
+    journal = json.loads(text)
+    (lease,) = cluster.objects("lease", f"tenant-{tenant}", "-n", "barberpro-system")
+    return {
+        "closed": bool(journal["closed"]),
+        "outcome": journal["outcome"],
+        "holder": lease["spec"].get("holderIdentity"),
+        "probes": cluster.objects("pods", "-n", f"tenant-{tenant}", "-l", "barberpro.platform/probe"),
+        "scratch": sql.rows("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'x!_%' ESCAPE '!'"),
+    }

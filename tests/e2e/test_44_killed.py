@@ -1,0 +1,136 @@
+"""SIGKILL after each write of the journal, in every stage: the next run finishes or undoes it, and what is then there is what a quiet run leaves.
+
+The points are found by construction: the journal is watched from outside, and the playbook is killed after its first, second, ... write, until a run
+gets to its end. A point takes the better part of a minute, so that `make test` tries some, and `make crash-deploys` all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import cluster, looks, sql
+from tests.support.customers import Customers
+from tests.support.playbooks import Background, deploy, deploy_new, remove
+
+# Each point adds a minute or so; the whole of it is bounded by the Makefile's user.
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.timeout(7200)]
+STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "4"))
+INVENTORY = yaml.safe_load((cluster.ROOT / "tests" / "e2e" / "beside.yml").read_text())
+BUSINESS: dict[str, Any] = INVENTORY["all"]["children"]["tenants"]["hosts"][cluster.CABALLITO]["business"]
+# Objects and the service's settings change, so that every stage has something to write.
+CHANGED: dict[str, Any] = {"quota_overrides": {"pods": "23"}, "business": {**BUSINESS, "name": "Barbería Caballito Norte"}}
+
+
+def journal(tenant: str) -> dict[str, Any]:
+    """Return the journal of a tenant."""
+    text = cluster.kubectl("get", "secret", f"journal-{tenant}", "-n", "barberpro-system", "-o", "go-template={{index .data.journal | base64decode}}")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@contextmanager
+def killing(tenant: str, run: Background, after: int) -> Iterator[None]:
+    """Kill a run as soon as the tenant's journal has been written so many times; the body waits for its end."""
+    facts = cluster.facts()
+    watch = subprocess.Popen(
+        [facts["kubectl"], "--kubeconfig", facts["kubeconfig"], "get", "secrets", "-n", "barberpro-system", "--watch-only",
+         "--field-selector", f"metadata.name=journal-{tenant}", "-o", "name"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def follow() -> None:
+        assert watch.stdout is not None
+        for number, _line in enumerate(watch.stdout, start=1):
+            if number == after:
+                run.kill()
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        watch.kill()
+        thread.join()
+        watch.wait()
+
+
+def killed(tenant: str, after: int, log: Path, *arguments: str, extra: dict[str, Any]) -> str:
+    """Run a deploy that is killed after so many writes of the journal; where it was, "" when it came to its end before."""
+    with Background("deploy_vertical.yml", *arguments, log=log, extra=extra) as run, killing(tenant, run, after):
+        code = run.process.wait(timeout=600)
+    if code >= 0:
+        assert code == 0, log.read_text()
+        return ""
+    step = journal(tenant)["steps"][-1]
+    return f"{step['step']} {'done' if step['done'] else 'intended'}"
+
+
+def shape(tenant: str) -> dict[str, str]:
+    """Return what a deploy makes of a tenant, the settings that its service has among it."""
+    return {**looks.shape(tenant), "settings": cluster.ask(tenant, "/api/v1/business").text}
+
+
+def settled(tenant: str) -> None:
+    """Assert that no run is left open."""
+    found = looks.bookkeeping(tenant)
+    assert found.pop("outcome") in ("succeeded", "undone")
+    assert found == {"closed": True, "holder": None, "probes": [], "scratch": []}
+
+
+def test_an_update_killed_anywhere_is_finished_or_undone_by_the_next_run(caballito: str, tmp_path: Path) -> None:
+    """In turn the same is wanted again, and something else; customers are served all the time."""
+    contents: list[dict[str, Any]] = [{}, CHANGED]
+    shapes = [shape(caballito)]
+    quiet = deploy(caballito, extra=CHANGED)
+    assert quiet.code == 0, quiet.output
+    shapes.append(shape(caballito))
+    points = [f"{step['step']} {what}" for step in journal(caballito)["steps"] for what in ("intended", "done")]
+    assert {point.split()[0] for point in points} >= {"infrastructure", "staged", "settings", "promoted", "finished"}
+    rows, base, seen = sql.snapshot(), 1, []
+    with Customers(caballito) as customers:
+        for after in itertools.count(1, STRIDE):
+            place = killed(caballito, after, tmp_path / f"killed-{after}.log", "--limit", caballito, extra=contents[1 - base])
+            if not place:
+                base = 1 - base
+                break
+            seen.append(place)
+            if len(seen) % 2:
+                base = 1 - base
+            run = deploy(caballito, extra=contents[base])
+            assert run.code == 0, f"killed at {place}:\n{run.output}"
+            settled(caballito)
+            assert shape(caballito) == shapes[base], place
+            assert sql.snapshot() == rows, place
+    customers.assert_served()
+    assert set(seen) <= set(points)
+    if STRIDE == 1:
+        assert set(seen) == set(points)
+    assert deploy(caballito).code == 0
+    assert shape(caballito) == shapes[0]
+
+
+def test_a_first_deploy_killed_anywhere_is_undone_before_something_else_is_deployed(boedo: str, tmp_path: Path) -> None:
+    quiet, record = shape(boedo), looks.record(boedo)
+    described = {"tenant_name": boedo, "vertical": "barbershop", "tier": "small", "market_size": "small", "quota_overrides": {"pods": "24"}}
+    for after in itertools.count(3, 3 * STRIDE):
+        remove(boedo)
+        place = killed(boedo, after, tmp_path / f"first-{after}.log", extra=described)
+        run = deploy_new(boedo)
+        assert run.code == 0, f"killed at {place}:\n{run.output}"
+        settled(boedo)
+        assert shape(boedo) == quiet, place
+        assert looks.record(boedo) == record, place
+        if not place or STRIDE > 1:
+            break
