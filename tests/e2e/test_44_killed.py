@@ -79,7 +79,7 @@ def killed(tenant: str, after: int, log: Path, *arguments: str, extra: dict[str,
 
 def shape(tenant: str) -> dict[str, str]:
     """Return what a deploy makes of a tenant, the settings that its service has among it."""
-    return {**looks.shape(tenant), "settings": cluster.ask(tenant, "/api/v1/business").text}
+    return {**looks.shape(tenant), "settings": cluster.ask(tenant, "/api/v1/business").body}
 
 
 def settled(tenant: str) -> None:
