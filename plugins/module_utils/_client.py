@@ -214,7 +214,7 @@ class Client:
                 if response.status < 300:
                     return response
                 error_ = ApiError(response.status, response.json(), verb=verb or method, target=target or path)
-                pause = max(pause, _retry_after(response))
+                pause = max(pause, retry_after(response.headers))
                 # 429 and 503 say that the request was not carried out; other 5xx leave that open.
                 repeatable_now = error_.transient and (again or response.status in (429, 503))
                 if time.monotonic() + pause > limit or not (repeatable_now or self.speaks_too_soon(response.status)):
@@ -288,9 +288,15 @@ class Client:
         self.pool.close()
 
 
-def _retry_after(response: Response) -> float:
-    """Return the seconds the server asks to wait, at most 30, else 0."""
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds that a server asks to wait, given as a number or as a date (RFC 9110), at most 30, else 0. Names are in lower case."""
+    asked = headers.get("retry-after", "0")
     try:
-        return min(30.0, float(response.headers.get("retry-after", "0")))
+        return max(0.0, min(30.0, float(asked)))
     except ValueError:
+        pass
+    try:
+        until, now = (email.utils.parsedate_to_datetime(text) for text in (asked, headers.get("date", "")))
+        return max(0.0, min(30.0, (until - now).total_seconds()))
+    except (TypeError, ValueError):
         return 0.0

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import TENANT_LABEL, Ref
-from ansible_collections.barberpro.platform.plugins.module_utils._wait import LOOK_SECONDS, WAITABLE, Seen, is_ready, topics_for
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import LOOK_SECONDS, Seen, has_to_become_ready, is_ready, topics_for
 from ansible_collections.barberpro.platform.plugins.module_utils._watch import Topic, Watch
 
 # Between two looks at everything: a thousand tenants are not looked at for each of ten thousand events.
@@ -57,7 +57,7 @@ class Lookout:
 
     def wait(self, refs: list[Ref], timeout: float) -> float:
         """Wait until all objects are ready; see _wait.wait_ready. Raises NotReady."""
-        wanted = [ref for ref in refs if ref.kind in WAITABLE]
+        wanted = [ref for ref in refs if has_to_become_ready(ref)]
         if not wanted:
             return 0.0
         ticket = _Ticket(wanted, timeout, self.client.now())

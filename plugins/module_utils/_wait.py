@@ -18,7 +18,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 from ansible_collections.barberpro.platform.plugins.module_utils._watch import Topic, Watch
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job"})
-WAITABLE = WORKLOADS | {"HTTPRoute", "ResourceQuota", "Namespace", "Pod"}
+_WAITABLE = WORKLOADS | {"HTTPRoute", "ResourceQuota", "Namespace", "Pod", "PersistentVolumeClaim"}
 LOG_LINES = 10
 # Ages count (how long a pod has had no node), so we look again also when nothing has happened.
 LOOK_SECONDS = 2.0
@@ -63,6 +63,13 @@ class NotReady(PlatformError):
         super().__init__(f"{first.ref} is not ready{late}: {first.reason}{warning}{log}{more}", failures=[item.shown() for item in failures])
 
 
+def has_to_become_ready(ref: Ref) -> bool:
+    """Return whether an object is ready a while after it was written: workloads and the like, and of resources that are not Kubernetes' own whatever
+    says so by its conditions."""
+    group = ref.api_version.rpartition("/")[0]
+    return ref.kind in _WAITABLE or ("." in group and not group.endswith(".k8s.io"))
+
+
 def topics_for(refs: Iterable[Ref]) -> list[Topic]:
     """Return what has to be followed to judge these objects."""
     topics = {Topic(ref.api_version, ref.kind, ref.namespace) for ref in refs}
@@ -78,7 +85,7 @@ def wait_ready(client: Client, refs: Iterable[Ref], timeout: float) -> float:
 
     Raises NotReady as soon as one has failed for good, or after ``timeout`` seconds, with the state of all that are not ready.
     """
-    wanted = [ref for ref in refs if ref.kind in WAITABLE]
+    wanted = [ref for ref in refs if has_to_become_ready(ref)]
     started = time.monotonic()
     if not wanted:
         return 0.0

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client, Response, retry_after
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 
@@ -49,6 +49,8 @@ class Watcher(threading.Thread):
         self.listed = threading.Event()
         self._halt = threading.Event()
         self._response: Any = None
+        # Seconds that the server asked to wait with its last refusal.
+        self._asked = 0.0
         self._path = Resources(client).path
 
     def run(self) -> None:
@@ -71,7 +73,8 @@ class Watcher(threading.Thread):
                     # The connection broke (or stop() broke it): go on where we were, after a breath.
                     failures += 1
                 if failures:
-                    self._halt.wait(min(5.0, 0.2 * 2 ** min(failures, 5)))
+                    self._halt.wait(max(self._asked, min(5.0, 0.2 * 2 ** min(failures, 5))))
+                    self._asked = 0.0
                 if not version and not self._halt.is_set():
                     version = self._list()
         except PlatformError as error:
@@ -115,8 +118,9 @@ class Watcher(threading.Thread):
             if self._halt.is_set():  # stop() came before there was something that it could end
                 return version, fresh
             if response.status >= 300:
-                body = json.loads(response.read() or b"{}")
-                raise ApiError(response.status, body, verb="watch", target=f"{self.topic.kind} in namespace {self.topic.namespace}")
+                answer = Response(response.status, {key.lower(): value for key, value in response.headers.items()}, response.read())
+                self._asked = retry_after(answer.headers)
+                raise ApiError(answer.status, answer.json(), verb="watch", target=f"{self.topic.kind} in namespace {self.topic.namespace}")
             for event in _events(response):
                 if self._halt.is_set():
                     break

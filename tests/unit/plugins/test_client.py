@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, Client, Response, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, Client, Response, retry_after, url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, KubeconfigError, PlatformError, Unreachable
 from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import load
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, holds
@@ -82,6 +82,16 @@ def test_retry_after_is_obeyed(api: FakeApi, client: Client) -> None:
     started = time.monotonic()
     client.request("GET", "/x")
     assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [("2", 2.0), ("1.5", 1.5), ("600", 30.0), ("-1", 0.0), ("soon", 0.0), ("Thu, 26 Nov 2026 12:00:07 GMT", 7.0), ("Thu, 26 Nov 2026 11:00:00 GMT", 0.0)],
+)
+def test_what_a_server_asks_to_wait(asked: str, seconds: float) -> None:
+    assert retry_after({"retry-after": asked, "date": "Thu, 26 Nov 2026 12:00:00 GMT"}) == seconds
+    assert retry_after({"date": "no date", "retry-after": "Thu, 26 Nov 2026 12:00:07 GMT"}) == 0.0
+    assert retry_after({}) == 0.0
 
 
 def test_a_broken_connection_is_repeated_when_that_is_harmless(api: FakeApi, client: Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
-from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady, tail, wait_ready
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady, has_to_become_ready, tail, wait_ready
 
 from tests.support.fake_api import Answer, FakeApi, kubeconfig
 
@@ -123,6 +123,15 @@ def test_a_failure_without_a_log_is_still_told(tmp_path: Path, log: Answer) -> N
 def test_a_log_that_cannot_be_reached_is_none(tmp_path: Path) -> None:
     client = Client.from_options({"kubeconfig": kubeconfig(tmp_path, "http://127.0.0.1:9")})
     assert tail(client, "t", "p") == ()
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "expected"),
+    [("v1", "PersistentVolumeClaim", True), ("cert-manager.io/v1", "Certificate", True), ("v1", "ConfigMap", False),
+     ("policy/v1", "PodDisruptionBudget", False), ("networking.k8s.io/v1", "NetworkPolicy", False), ("gateway.networking.k8s.io/v1", "HTTPRoute", True)],
+)  # fmt: skip
+def test_what_has_to_become_ready(api_version: str, kind: str, expected: bool) -> None:
+    assert has_to_become_ready(Ref(api_version, kind, "t", "x")) is expected
 
 
 def test_nothing_to_wait_for() -> None:

@@ -69,6 +69,13 @@ def test_a_forgotten_place_is_listed_anew(tmp_path: Path, gone: Answer) -> None:
     assert found == {"c"}
 
 
+def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    found, _paths = names_after(tmp_path, [page(1), (429, {"Retry-After": "1"}, b"Too many requests"), page(9, "c"), idle], lambda names: names == {"c"})
+    assert found == {"c"}
+    assert time.monotonic() - begun >= 1
+
+
 def test_a_refusal_ends_the_watch(tmp_path: Path) -> None:
     with pytest.raises(ApiError, match="no watch"):
         names_after(tmp_path, [page(1, "a"), (403, {}, {"message": "no watch"})], lambda names: False)
