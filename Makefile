@@ -96,7 +96,7 @@ e2e: setup-test ## Customers, failures and intruders, on the embedded cluster (a
 
 crash: setup ## Kill a run at every one of its writes, on the simulated cluster (make test tries some of the points)
 	@$(MAKE) cluster PROFILE=simulated
-	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py tests/integration/plugins/test_killed.py tests/integration/plugins/test_fleet.py
+	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed at every write" -- $(PYTEST) --verbose tests/integration/plugins/test_transaction.py tests/integration/plugins/test_killed.py tests/integration/plugins/test_fleet.py tests/integration/plugins/test_fleet_recover.py
 
 plans: setup ## Compare 500 generated plans with the runs that follow, on the simulated cluster (make test tries some)
 	@$(MAKE) cluster PROFILE=simulated && BARBERPRO_PLANS=500 $(STEP) "Generated plans" -- $(PYTEST) --verbose tests/integration/plugins/test_plan.py

@@ -12,9 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _fleet_recover
 from ansible_collections.barberpro.platform.plugins.module_utils._batch import Batch, View
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._deliver import delivered
@@ -77,18 +79,45 @@ def _tenant(fleet: _Fleet, asked: Mapping[str, Any], batch: Batch) -> dict[str, 
     started = time.monotonic()
     name = str(asked["name"])
     run: Run | None = None
+    taken = False
     shown: dict[str, Any] = {"name": name, "result": "failed", "changed": False}
     try:
         options = _options(fleet, asked)
-        run = Run(fleet.client, options, fleet.check_mode, resources=View(fleet.client, name, batch), waiter=fleet.lookout.wait)
-        run.engine.terse = True
-        _carry_out(run, str(options["state"]))
-        shown = {"name": name, **_summary(run, fleet.check_mode)}
+        run = _run(fleet, options, View(fleet.client, name, batch))
+        left = _fleet_recover.left(run)
+        if left is not None:
+            shown["recovered"] = left.sentence(dry=fleet.check_mode)
+        if left is not None and not fleet.check_mode:
+            problem = _fleet_recover.clear_up(left, options, lambda changed: _run(fleet, changed))
+            taken = left.following == "adopt" or bool(problem)
+            shown |= {"changed": True, "recovered": left.sentence(problem)}
+            # What was read before is not what is there now.
+            run = _run(fleet, options)
+            _refuse_to_guess(run, problem)
+        if left is None or not left.repeated:
+            _carry_out(run, str(options["state"]), taken)
+        summary = _summary(run, fleet.check_mode)
+        shown |= summary if left is None or fleet.check_mode else {**summary, "result": "changed", "changed": True}
     except (PlatformError, RenderError) as error:
         shown["msg"] = str(error)
         if run is not None:
-            shown |= _undone(fleet, run)
+            shown |= _undone(fleet, run, taken)
     return {**shown, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _run(fleet: _Fleet, options: Mapping[str, Any], view: View | None = None) -> Run:
+    """Return a run on one tenant that says in its journal which revision served before it."""
+    run = Run(fleet.client, options, fleet.check_mode, resources=view, waiter=fleet.lookout.wait)
+    run.engine.terse = True
+    if run.transaction.run:
+        run.transaction.run["previous"] = run.record.finished
+    return run
+
+
+def _refuse_to_guess(run: Run, problem: str) -> None:
+    """Raise PlatformError when the revision before the current one is asked for and a run that could not be undone has moved what is current."""
+    if problem and run.options["state"] == "rolled_back" and run.options.get("to_revision") is None:
+        raise PlatformError(f"tenant {run.tenant}: a killed run could not be undone: {problem}; name the revision to return to in to_revision")
 
 
 def _options(fleet: _Fleet, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,24 +132,24 @@ def _options(fleet: _Fleet, asked: Mapping[str, Any]) -> dict[str, Any]:
         objects = render(list(shared.get("template_dirs") or []), variables, shared.get("phases"))
     identity = shared.get("run")
     if identity:
-        identity = {**identity, "tenant": name, "content": content_hash(objects) if objects else None}
+        # A return to a named revision can be gone on with; one to "the one before" cannot, since that is another one once it has begun.
+        target = f"r{shared['to_revision']}" if shared["state"] == "rolled_back" and shared.get("to_revision") is not None else None
+        identity = {**identity, "tenant": name, "content": content_hash(objects) if objects else target}
     return {**shared, **{key: value for key, value in asked.items() if value is not None}, "objects": objects, "run": identity}
 
 
-def _carry_out(run: Run, state: str) -> None:
-    """Take one tenant to the state as one transaction; see _transaction. Nobody else's run is interfered with."""
+def _carry_out(run: Run, state: str, taken: bool) -> None:
+    """Take one tenant to the state as one transaction; see _transaction. ``taken`` says that a journal which an earlier run left is this run's now."""
     step, work = _STEPS[state]
-    run.transaction.look()
     with run.transaction.step(step):
         work(run)
-    if run.transaction.begun:
+    if run.transaction.begun or taken:
         run.transaction.end("succeeded")
 
 
-def _undone(fleet: _Fleet, failed: Run) -> dict[str, Any]:
-    """Undo what a failed run has changed and say so; nothing when it has changed nothing, or has undone it itself."""
-    # A rollback that does not come up takes back by itself what it has added.
-    if failed.options["state"] == "rolled_back" or not failed.outcomes_late:
+def _undone(fleet: _Fleet, failed: Run, taken: bool) -> dict[str, Any]:
+    """Undo what a failed run has changed, close its journal and say so; nothing when it has changed nothing."""
+    if fleet.check_mode or not (taken or _has_changed(failed)):
         return {}
     previous = failed.record.finished
     options = {**failed.options, "state": "reverted", "previous": previous}
@@ -128,13 +157,24 @@ def _undone(fleet: _Fleet, failed: Run) -> dict[str, Any]:
         run = Run(fleet.client, options, False, waiter=fleet.lookout.wait)
         with run.transaction.step("reverted"):
             reverted(run)
-        if failed.transaction.begun:
+        if failed.transaction.begun or taken:
             run.transaction.end("undone")
     except PlatformError as error:
-        if failed.transaction.begun:
-            failed.transaction.end("open")
+        if failed.transaction.begun or taken:
+            # The journal stays open for the next run. A lease that cannot be let go ends by itself.
+            with suppress(PlatformError):
+                failed.transaction.end("open")
         return {"changed": True, "undone": False, "undo_msg": f"undoing it failed: {error}; run again"}
     return {"undone": True, "undo_msg": f"returned to r{previous}" if previous else "what its first deploy had made was removed"}
+
+
+def _has_changed(failed: Run) -> bool:
+    """Return whether a run that failed has written something: a deploy says so itself, a return is known by its journal, or by what it did."""
+    if failed.options["state"] == "deployed":
+        return failed.outcomes_late
+    if failed.transaction.active:
+        return failed.transaction.begun
+    return failed.wrote or any(change.action != "unchanged" for change in failed.done)
 
 
 def _summary(run: Run, check_mode: bool) -> dict[str, Any]:

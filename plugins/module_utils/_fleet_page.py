@@ -35,6 +35,8 @@ TEMPLATE = """<!doctype html>
 <div><dt>Tenants</dt><dd>{{ report.verdict.total }}</dd></div>
 <div><dt>Tried</dt><dd>{{ report.verdict.tried }}</dd></div>
 <div><dt>Went wrong</dt><dd>{{ report.verdict.wrong | length }}</dd></div>
+<div><dt>As asked already, no evidence</dt><dd>{{ report.verdict.as_asked }}</dd></div>
+<div><dt>Too few requests to judge by</dt><dd>{{ report.verdict.few_requests }}</dd></div>
 <div><dt>Failure budget</dt><dd>{{ report.verdict.failure_budget }}</dd></div>
 <div><dt>Evidence against the release</dt><dd>{{ report.verdict.e_value }} of {{ report.verdict.limit }}</dd></div>
 <div><dt>Done by an earlier run</dt><dd>{{ report.done | length }}</dd></div>
@@ -55,6 +57,16 @@ TEMPLATE = """<!doctype html>
 <tr><td colspan="6">none was tried</td></tr>
 {% endfor %}
 </tbody></table></div>
+{% if report.verdict.earlier %}
+<h2>Went wrong in an earlier run</h2>
+<div class="card rows"><table>
+<thead><tr><th>Tenant</th><th>What went wrong</th></tr></thead>
+<tbody>
+{% for name, why in report.verdict.earlier.items() %}
+<tr><td class="cell">{{ name }}</td><td>{{ why }}</td></tr>
+{% endfor %}
+</tbody></table></div>
+{% endif %}
 {% if report.untouched %}
 <h2>Not touched</h2>
 <p class="small">{{ report.untouched | join(', ') }}</p>

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed, Clients
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import ask
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import BAD, Tenant
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources
 
 LABEL = f"{PREFIX}/fleet"
@@ -54,14 +56,37 @@ def save(resources: Resources, document: Mapping[str, Any]) -> None:
         resources.delete(Ref("v1", "ConfigMap", NAMESPACE, name))
 
 
-def done_before(document: Mapping[str, Any], release: str) -> list[str]:
-    """Return the tenants that a recorded run brought to this release. Raises PlatformError when it deployed another one."""
+def carried(document: Mapping[str, Any], release: str, settings: Mapping[str, str], excused: Sequence[str]) -> list[Tenant]:
+    """Return how the tenants of a recorded run fared, and those of the runs that it resumed itself, in the order in which they were first tried.
+
+    A tenant whose ``settings`` (a hash by tenant) are others by now is left out, since its outcome was that of others; so is the failure of
+    one that is ``excused``. Raises PlatformError when the run deployed another release, or when one is excused that did not go wrong.
+    """
     if document["release"] != release:
         raise PlatformError(
-            f"fleet {document['fleet']} deployed other images or settings ({document['release']}, now {release}), so its tenants are not done; "
+            f"fleet {document['fleet']} deployed other images ({document['release']}, now {release}), so its tenants are not done; "
             "run without fleet_resume"
         )
-    return sorted(tenant["name"] for tenant in document["tenants"] if tenant["result"] in ("succeeded", "unchanged"))
+    newest = {entry["name"]: Tenant(**entry) for entry in [*document.get("earlier", []), *document["tenants"]]}
+    failed = {name for name, tenant in newest.items() if tenant.result in BAD or tenant.earlier}
+    if unknown := sorted(set(excused) - failed):
+        known = f"there went wrong {', '.join(sorted(failed))}" if failed else "none did"
+        raise PlatformError(f"fleet_excused names {', '.join(unknown)}, and in fleet {document['fleet']} none of that name went wrong: {known}")
+    recorded = document.get("settings", {})
+    same = [tenant for tenant in newest.values() if recorded.get(tenant.name) == settings.get(tenant.name)]
+    return [_remembered(tenant, tenant.name in excused) for tenant in same if tenant.name not in excused or tenant.result not in BAD]
+
+
+def _remembered(tenant: Tenant, excused: bool) -> Tenant:
+    """Return a tenant with its failure kept: when it is tried again its result is another one."""
+    if excused:
+        return replace(tenant, earlier="")
+    return replace(tenant, earlier=tenant.earlier or tenant.error or tenant.result.replace("_", " ")) if tenant.result in BAD else tenant
+
+
+def done(tenants: Iterable[Tenant]) -> list[str]:
+    """Return the names of those that serve the release."""
+    return sorted(tenant.name for tenant in tenants if tenant.result not in BAD)
 
 
 def live(clients: Clients, params: Mapping[str, Any], seconds: float) -> tuple[dict[tuple[str, str], tuple[float, float]], str]:

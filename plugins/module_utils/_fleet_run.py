@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _fleet_page, _fleet_record
+from ansible_collections.barberpro.platform.plugins.module_utils import _fleet_bake, _fleet_page, _fleet_record
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import Clients
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import PROMETHEUS
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import Rule, Tenant, judge, summary
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
@@ -23,32 +25,60 @@ _WHERE = {name: param.default for name, param in PROMETHEUS.items()}
 
 def begin(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Open the record. Raises PlatformError for a rule that cannot be and for a fleet that cannot be resumed."""
-    _rule(options)
+    rule = _rule(options)
     resources = Resources(client)
     now = datetime.datetime.now(datetime.UTC)
-    fleet = _fleet_record.new_name(now)
-    done: list[str] = []
+    document = _opened(_fleet_record.new_name(now), options, now)
     if options["resume"]:
-        done = _fleet_record.done_before(_fleet_record.load(resources, options["resume"]), options["release"])
+        _resume(document, _fleet_record.load(resources, options["resume"]), options, rule)
+    elif options["excused"]:
+        raise PlatformError(f"fleet_excused names {', '.join(options['excused'])}, and no fleet is resumed; name it in fleet_resume, or leave it out")
     if not check:
-        _fleet_record.save(resources, {**_opened(fleet, options, now), "done": done})
-    return {"changed": False, "fleet": fleet, "done": done}
+        _fleet_record.save(resources, document)
+    return {"changed": False, "fleet": document["fleet"], "release": document["release"], "done": document["done"]}
+
+
+def _resume(document: dict[str, Any], before: Mapping[str, Any], options: Mapping[str, Any], rule: Rule) -> None:
+    """Take over how the tenants of the resumed fleet fared. Raises PlatformError when that stops the fleet before its first tenant."""
+    earlier = _fleet_record.carried(before, options["release"], options["settings"], options["excused"])
+    document.update(
+        earlier=[vars(tenant) for tenant in earlier],
+        done=_fleet_record.done(earlier),
+        settings={**before.get("settings", {}), **options["settings"]},
+        baked=before.get("baked", []),
+        since=before.get("since", before["began"]),
+        excused=sorted({*before.get("excused", []), *options["excused"]}),
+    )
+    verdict = judge(rule, earlier, len(options["tenants"]))
+    if verdict["stop"]:
+        names = sorted({**verdict["wrong"], **verdict["earlier"]})
+        raise PlatformError(
+            f"fleet {before['fleet']} cannot go on with the same release: {verdict['reason']}; deploy a corrected release without fleet_resume, or, "
+            f"where the platform was at fault and is mended, name whom it hit in fleet_excused (of {', '.join(names)})"
+        )
 
 
 def judged(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Decide whether the next wave may go on, and record it."""
-    document = _judge(client, options, check)
+    """Decide whether the next wave may go on, and record it. New revisions are watched for the bake time before."""
+    before = _before(client, options, check)
+    document = _judge(client, options, check, before)
     if not check:
-        _fleet_record.save(Resources(client), document)
+        resources = Resources(client)
+        # What was done is written down before it is watched, since the runner may die meanwhile.
+        _fleet_record.save(resources, document)
+        waiting = set(options["tenants"]) - _known(document)
+        if (fresh := _fleet_bake.fresh(document)) and waiting and not document["verdict"]["stop"] and options["bake_seconds"]:
+            document = _fleet_bake.watched(lambda: _judge(client, options, check, document), options["bake_seconds"])
+            document["baked"] = sorted({*document["baked"], *fresh})
+            _fleet_record.save(resources, document)
     return _result(document)
 
 
 def ended(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Close the record and write the report. Raises PlatformError when it cannot be written."""
-    document = _judge(client, options, check)
+    document = _judge(client, options, check, _before(client, options, check))
     verdict = document["verdict"]
-    tried = {tenant["name"] for tenant in document["tenants"]} | set(document["done"])
-    document["untouched"] = [name for name in options["tenants"] if name not in tried]
+    document["untouched"] = [name for name in options["tenants"] if name not in _known(document)]
     document["ended"] = iso(datetime.datetime.now(datetime.UTC).timestamp())
     document["result"] = "stopped" if verdict["stop"] and document["untouched"] else "failed" if verdict["wrong"] else "succeeded"
     document["summary"] = summary(document["fleet"], verdict, ended=True, untouched=len(document["untouched"]))
@@ -60,38 +90,64 @@ def ended(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, 
 
 
 def _rule(options: Mapping[str, Any]) -> Rule:
-    """Return the rule of the options."""
+    """Return the rule of the options. Raises PlatformError."""
+    if options["bake_seconds"] < 0:
+        raise PlatformError(f"bake_seconds is {options['bake_seconds']:g}; it must be a number of seconds, 0 for no bake time")
     names = ("null_rate", "alpha", "failure_budget", "error_ratio", "minimum_requests")
     return Rule(**{name: options[name] for name in names})
 
 
 def _opened(fleet: str, options: Mapping[str, Any], began: datetime.datetime) -> dict[str, Any]:
     """Return the record of a fleet of which nothing is known yet."""
-    return {"fleet": fleet, "began": iso(began.timestamp()), "ended": "", "release": options["release"], "done": [], "tenants": []}
+    start = iso(began.timestamp())
+    found: dict[str, Any] = {"fleet": fleet, "began": start, "since": start, "ended": "", "release": options["release"]}
+    return {**found, "settings": dict(options["settings"]), "done": [], "earlier": [], "tenants": [], "baked": [], "excused": []}
 
 
-def _judge(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _before(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Return the record as the last wave left it. A dry run has none to read."""
+    if check:
+        return _opened(options["fleet"], options, datetime.datetime.now(datetime.UTC))
+    return _fleet_record.load(Resources(client), options["fleet"])
+
+
+def _known(document: Mapping[str, Any]) -> set[str]:
+    """Return the tenants of which a record has an outcome."""
+    return {tenant["name"] for tenant in [*document["earlier"], *document["tenants"]]}
+
+
+def _judge(client: Client, options: Mapping[str, Any], check: bool, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record with the outcomes so far and the verdict on them."""
-    rule, fleet, now = _rule(options), options["fleet"], datetime.datetime.now(datetime.UTC)
-    # A dry run has no record to read.
-    document = _opened(fleet, options, now) if check else _fleet_record.load(Resources(client), fleet)
-    began = datetime.datetime.fromisoformat(document["began"])
-    met, problem = ({}, "") if check else _fleet_record.live(Clients(lambda: client), _WHERE, (now - began).total_seconds())
+    rule, now = _rule(options), datetime.datetime.now(datetime.UTC)
+    since = datetime.datetime.fromisoformat(before["since"])
+    met, problem = ({}, "") if check else _fleet_record.live(Clients(lambda: client), _WHERE, (now - since).total_seconds())
+    stored = {tenant["name"]: Tenant(**tenant) for tenant in [*before["earlier"], *before["tenants"]]}
+    earlier = [_met(Tenant(**tenant), met, stored, problem) for tenant in before["earlier"]]
+    failures = {tenant.name: tenant.earlier for tenant in earlier}
     tenants = []
     for outcome in to_plain(options["outcomes"]):
-        requests, errors = met.get((f"tenant-{outcome['tenant']}", outcome.get("revision", "")), (0.0, 0.0))
-        # An unchanged tenant serves what it served before; only a new revision says something about the release.
-        new = outcome["result"] != "unchanged"
-        tenants.append(
-            Tenant(
-                outcome["tenant"], outcome["result"], outcome.get("revision", ""), outcome.get("error", ""),
-                requests if new else 0.0, errors if new else 0.0,
-            )
-        )
-    verdict = judge(rule, tenants, len(options["tenants"]))
-    document.update(tenants=[vars(tenant) for tenant in tenants], verdict=verdict, live_problem=problem)
-    document["summary"] = summary(fleet, verdict, untouched=len(options["tenants"]) - len(tenants) - len(document["done"]))
+        name = outcome["tenant"]
+        tenant = Tenant(name, outcome["result"], outcome.get("revision", ""), outcome.get("error", ""), earlier=failures.get(name, ""))
+        tenants.append(_met(tenant, met, stored, problem))
+    newest = {tenant.name: tenant for tenant in [*earlier, *tenants]}
+    verdict = judge(rule, list(newest.values()), len(options["tenants"]))
+    verdict["tried"] = len(newest.keys() & set(options["tenants"]))
+    document = {**before, "earlier": [vars(tenant) for tenant in earlier], "tenants": [vars(tenant) for tenant in tenants]}
+    document.update(verdict=verdict, live_problem=problem)
+    document["summary"] = summary(document["fleet"], verdict, untouched=len(set(options["tenants"]) - newest.keys()))
     return document
+
+
+def _met(tenant: Tenant, met: Mapping[tuple[str, str], tuple[float, float]], stored: Mapping[str, Tenant], problem: str) -> Tenant:
+    """Return a tenant with what its customers met; what was known of the same revision when nobody can tell now."""
+    # An unchanged tenant serves what it served before; only a new revision says something about the release.
+    if tenant.result == "unchanged":
+        return tenant
+    known = stored.get(tenant.name)
+    if problem and known is not None and known.revision == tenant.revision:
+        return replace(tenant, requests=known.requests, errors=known.errors)
+    requests, errors = met.get((f"tenant-{tenant.name}", tenant.revision), (0.0, 0.0))
+    return replace(tenant, requests=requests, errors=errors)
 
 
 def _result(document: Mapping[str, Any]) -> dict[str, Any]:

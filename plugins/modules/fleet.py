@@ -124,7 +124,9 @@ options:
   run:
     description:
       - The run that this is a step of, see P(barberpro.platform.run_identity#filter). Each tenant that is changed gets its lease and its journal.
-      - Without it neither is written; a tenant that another run works on or has left half-done is refused in any case.
+      - What a killed run has left of a tenant is gone on with where it wanted the same, and undone first where it did not, unless it has begun more
+        than objects; then the tenant fails, since only the playbooks can clear that up.
+      - Without it neither is written, and a tenant that another run works on or has left half-done fails.
     type: dict
 extends_documentation_fragment:
   - barberpro.platform.cluster
@@ -197,6 +199,10 @@ tenants:
       description: What undoing did.
       type: str
       sample: returned to r3
+    recovered:
+      description: What was done about a run that was killed on this tenant, or would be, in check mode.
+      type: str
+      sample: the run of ana@runner-7 (deploy since 2026-11-23 04:31:00 UTC) was killed; it was first undone
     seconds:
       description: Time that the tenant took, its share of the waiting included.
       type: float

@@ -12,6 +12,7 @@ description:
   - Asks after every wave whether more tenants went wrong than a good release explains, by a sequential test that may be asked as often as wanted (an
     e-process), and whether the failure budget is spent.
   - A tenant went wrong when its run failed, or when customers have met too many server errors of its new revision since, as Prometheus tells.
+  - A tenant that was as asked already says nothing about the release and is left out.
   - Keeps the record of the fleet in ConfigMap C(fleet-NAME) in C(barberpro-system), so that a run whose runner died is resumed by another.
 author:
   - BarberPro operations (@barberpro)
@@ -46,13 +47,26 @@ options:
     elements: str
     required: true
   release:
-    description: What is deployed, in any one string, for example a hash of the images. A fleet is only resumed with the same.
+    description: What is deployed to all, in any one string, for example a hash of the images. A fleet is only resumed with the same.
     type: str
     default: ''
+  settings:
+    description:
+      - What is deployed to each tenant beside that, in any one string by the tenant's name, for example a hash of its settings.
+      - A tenant for which it has changed is not done by a fleet that is resumed, and how it fared then does not count.
+    type: dict
+    default: {}
   resume:
-    description: Name of the fleet whose tenants that were done need not be deployed again.
+    description:
+      - Name of the fleet whose tenants that were done need not be deployed again.
+      - How its tenants fared, and those of the fleet that it resumed itself, stays evidence and stays in the failure budget.
     type: str
     default: ''
+  excused:
+    description: Tenants that went wrong in the resumed fleet for another reason than the release. Their failures then no longer count.
+    type: list
+    elements: str
+    default: []
   outcomes:
     description: How each tenant that was tried fared - C(tenant), C(result), C(revision) and C(error) as M(barberpro.platform.run_report) returns them.
     type: list
@@ -75,9 +89,13 @@ options:
     type: float
     default: 0.01
   minimum_requests:
-    description: Fewer requests than this say nothing about a revision.
+    description: Fewer requests than this say nothing about a revision; its gates alone have the word then.
     type: int
     default: 50
+  bake_seconds:
+    description: Seconds for which O(state=judged) watches what customers meet on the revisions of the last wave before it says go on. V(0) for none.
+    type: float
+    default: 0.0
   path:
     description: Folder of the reports; O(state=ended) writes C(fleets/TIME/fleet.json) and C(fleet.html) below it.
     type: path
@@ -98,6 +116,10 @@ RETURN = r"""
 fleet:
   description: Name of the fleet.
   returned: always
+  type: str
+release:
+  description: What is deployed, as it was given.
+  returned: when O(state=begun)
   type: str
 done:
   description: Tenants that the resumed fleet had brought to this release.
@@ -120,9 +142,13 @@ verdict:
     e_value: {description: Evidence against the release., type: float}
     limit: {description: Evidence at which a fleet stops., type: float}
     tried: {description: Number of tenants that were tried., type: int}
+    counted: {description: "Number of tenants that are evidence, in this run and in those that it resumed.", type: int}
+    as_asked: {description: "Number of tenants that are none, since they were as asked already.", type: int}
+    few_requests: {description: Number of new revisions whose customers sent too few requests to judge them by., type: int}
     total: {description: Number of tenants of the fleet., type: int}
     failure_budget: {description: How many of them may go wrong., type: int}
     wrong: {description: Why a tenant went wrong by its name., type: dict}
+    earlier: {description: "Why a tenant went wrong in an earlier run of the release, and not since, by its name.", type: dict}
     reason: {description: "Why the fleet stops, empty when it does not.", type: str}
     stop: {description: Whether it stops., type: bool}
 files:
@@ -148,13 +174,16 @@ def argument_spec() -> dict[str, Any]:
         fleet={"type": "str"},
         tenants={"type": "list", "elements": "str", "required": True},
         release={"type": "str", "default": ""},
+        settings={"type": "dict", "default": {}},
         resume={"type": "str", "default": ""},
+        excused={"type": "list", "elements": "str", "default": []},
         outcomes={"type": "list", "elements": "dict", "default": []},
         null_rate={"type": "float", "default": 0.05},
         alpha={"type": "float", "default": 0.01},
         failure_budget={"type": "str", "default": "10%"},
         error_ratio={"type": "float", "default": 0.01},
         minimum_requests={"type": "int", "default": 50},
+        bake_seconds={"type": "float", "default": 0.0},
         path={"type": "path"},
     )
 

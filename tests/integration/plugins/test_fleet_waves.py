@@ -28,7 +28,7 @@ class Fleet:
         (folder / "hosts").write_text("[tenants]\n" + "\n".join(TENANTS) + "\n")
 
     def run(self, *bad: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        extra = {"bad": bad, "fleet_report_path": str(self.folder / "reports"), **options}
+        extra = {"bad": bad, "fleet_report_path": str(self.folder / "reports"), "fleet_bake_seconds": 0, **options}
         command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(self.folder / "hosts"), str(Path(__file__).with_name("fleet.yml"))]
         return subprocess.run([*command, "-e", json.dumps(extra)], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
 
@@ -82,5 +82,33 @@ def test_an_interrupted_fleet_is_resumed_where_it_stopped(fleet: Fleet) -> None:
     assert (second["result"], second["done"]) == ("succeeded", [name for name in TENANTS[:6] if name != "shop-05"])
     refused = fleet.run(fleet_resume=first["fleet"], image_overrides={"booking": "other:1"})
     assert refused.returncode != 0
-    assert "deployed other images or settings" in refused.stdout
+    assert "deployed other images" in refused.stdout
     assert len(fleet.documents()) == 2
+
+
+def test_a_fleet_that_was_stopped_goes_on_when_the_platform_was_at_fault(fleet: Fleet) -> None:
+    fleet.run(*TENANTS)
+    first = fleet.documents()[0]["fleet"]
+    refused = fleet.run(fleet_resume=first)
+    assert refused.returncode != 0
+    assert f"fleet {first} cannot go on with the same release: 3 of 3 tenants went wrong" in " ".join(refused.stdout.split())
+    again = fleet.run(fleet_resume=first, fleet_excused=TENANTS[:3], fleet_waves=[12])
+    assert again.returncode == 0, again.stdout
+    assert fleet.documents()[1]["result"] == "succeeded"
+
+
+def test_a_tenant_whose_settings_have_changed_is_deployed_again(fleet: Fleet) -> None:
+    fleet.run("shop-05", fleet_failure_budget="0")
+    first = fleet.documents()[0]["fleet"]
+    inventory = fleet.folder / "hosts"
+    inventory.write_text(inventory.read_text().replace("shop-02\n", "shop-02 tier=large\n"))
+    again = fleet.run(fleet_resume=first, fleet_waves=[12])
+    assert again.returncode == 0, again.stdout
+    assert tried(fleet.documents()[1]) == ["shop-02", "shop-05", *TENANTS[6:]]
+
+
+def test_a_wave_bakes_before_the_next_begins(fleet: Fleet) -> None:
+    """Two seconds before each wave but the first, as the record says by whom it has watched."""
+    done = fleet.run(fleet_bake_seconds=2, fleet_waves=[3, 9])
+    assert done.returncode == 0, done.stdout
+    assert fleet.documents()[0]["baked"] == TENANTS[:3]

@@ -1,120 +1,38 @@
-"""When a release may go on through a fleet: the figures behind the rule, what customers met, and what is said."""
+"""What a fleet does from its begin to its end: what it records and resumes, what customers met, how long it watches, and what it says."""
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import Rule, Tenant, e_value, judge, summary
+from ansible_collections.barberpro.platform.plugins.module_utils import _fleet_bake, _fleet_record
 from ansible_collections.barberpro.platform.plugins.modules import fleet_gate
 
-from benchmarks.fleet_stop import chance_of_a_stop, critical
 from tests.support.api_stand_in import StandIn
 from tests.support.loopback import Reply, Request
 from tests.support.modules import call
 
-RULE = Rule(null_rate=0.05, alpha=0.01, failure_budget="10%", error_ratio=0.01, minimum_requests=50)
 MAP = "/api/v1/namespaces/barberpro-system/configmaps"
 PROXY = "GET /api/v1/namespaces/barberpro-monitoring/services/prometheus-operated:9090/proxy/api/v1/query"
-
-
-def tenants(bad: int, good: int) -> list[Tenant]:
-    found = [Tenant(f"bad-{number}", "rolled_back", "r2", "stage testing failed") for number in range(bad)]
-    return found + [Tenant(f"good-{number}", "succeeded", "r2") for number in range(good)]
-
-
-@pytest.mark.parametrize(("wrong", "tried"), [(0, 1), (1, 1), (2, 3), (5, 40), (0, 1000), (90, 1000)])
-def test_the_evidence_is_the_mean_likelihood_ratio_of_all_higher_rates(wrong: int, tried: int) -> None:
-    steps = 200_000
-    width = 0.95 / steps
-    rates = (0.05 + width * (place + 0.5) for place in range(steps))
-    null = wrong * math.log(0.05) + (tried - wrong) * math.log(0.95)
-    mean = sum(math.exp(wrong * math.log(rate) + (tried - wrong) * math.log1p(-rate) - null) for rate in rates) * width / 0.95
-    assert e_value(wrong, tried, 0.05) == pytest.approx(mean, rel=1e-4)
-
-
-def test_evidence_that_no_float_holds() -> None:
-    assert e_value(0, 100_000, 0.5) == 0.0
-    assert e_value(5_000, 5_000, 0.01) == pytest.approx(math.exp(700))
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.05])
-def test_a_good_release_is_stopped_with_less_than_one_percent(rate: float) -> None:
-    assert chance_of_a_stop(rate, RULE, 300, [1] * 300)["stopped"] < 0.01
-
-
-def test_a_bad_release_meets_ten_tenants_at_most() -> None:
-    found = chance_of_a_stop(0.9, RULE, 1000, [1, 2, 3, 4, 10, 25, 50, 100])
-    assert found["within_ten"] > 0.999
-    assert found["mean_tried"] < 5
-
-
-def test_the_evidence_grows_with_each_tenant_that_goes_wrong() -> None:
-    limits = critical(RULE, 50)
-    for tried, least in enumerate(limits, start=1):
-        assert least > tried or e_value(least, tried, 0.05) >= 100 > e_value(least - 1, tried, 0.05)
-
-
-def test_one_that_goes_wrong_does_not_stop_a_fleet_and_two_of_two_do() -> None:
-    assert judge(RULE, tenants(1, 0), 40)["stop"] is False
-    verdict = judge(RULE, tenants(2, 0), 40)
-    assert verdict["stop"] is True
-    assert verdict["reason"] == "2 of 2 tenants went wrong, more than a good release (at most 5%) explains: evidence 140, limit 100"
-    assert summary("f1", verdict, untouched=38) == (
-        f"fleet f1 stopped after 2 of 40 tenants: {verdict['reason']}; 38 not touched; correct the release and deploy again. "
-        "First seen in bad-0: stage testing failed"
-    )
-
-
-def test_the_failure_budget() -> None:
-    strict = Rule(0.05, 0.01, "0", 0.01, 50)
-    assert judge(strict, tenants(1, 30), 40)["reason"] == "1 tenant went wrong and the failure budget of 40 is 0"
-    assert (RULE.budget(12), RULE.budget(1000), strict.budget(1000)) == (3, 100, 0)
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"null_rate": 0.0}, "null_rate is 0.0; it must be a share between 0 and 1, for example 0.05"),
-        ({"alpha": 1.5}, "alpha is 1.5; it must be"),
-        ({"failure_budget": "many"}, "failure_budget is 'many'; it must be a number of tenants (5) or a share of the fleet (10%)"),
-        ({"failure_budget": "101%"}, "failure_budget is '101%'"),
-        ({"failure_budget": "-1"}, "failure_budget is '-1'"),
-    ],
-)
-def test_a_rule_that_cannot_be(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(PlatformError) as caught:
-        Rule(**{**vars(RULE), **changed})
-    assert caught.value.message.startswith(said)
-
-
-def test_what_customers_met_counts_when_they_were_enough() -> None:
-    assert Tenant("a", "succeeded", "r2", requests=49, errors=49).wrong(RULE) == ""
-    assert Tenant("a", "succeeded", "r2", requests=100, errors=1).wrong(RULE) == ""
-    assert Tenant("a", "succeeded", "r2", requests=100, errors=2).wrong(RULE) == "2 of 100 requests to r2 ended in a server error"
-
-
-def test_the_last_sentence_names_who_went_wrong() -> None:
-    verdict = judge(RULE, tenants(7, 193), 200)
-    assert summary("f1", verdict, ended=True) == (
-        "fleet f1: 200 of 200 tenants done, 7 went wrong (bad-0, bad-1, bad-2, bad-3, bad-4 and 2 more); "
-        "see their reports, correct what is wrong and deploy them again with --limit"
-    )
-    assert summary("f1", judge(RULE, tenants(0, 200), 200), ended=True) == "fleet f1: 200 of 200 tenants done, 0 went wrong"
 
 
 class Cluster:
     """The stand-in as a cluster that keeps ConfigMaps and has a Prometheus."""
 
     def __init__(self, api: StandIn) -> None:
-        self.api, self.maps, self.met = api, {}, {}
+        self.api, self.maps, self.met, self.name = api, {}, {}, ""
         api.answers[f"GET {MAP}"] = lambda _request: {"items": list(self.maps.values()), "metadata": {}}
         api.answers[PROXY] = self.prometheus
+
+    def next(self, name: str) -> None:
+        """The next fleet that begins has this name."""
+        self.name = name
+        self.keep(f"fleet-{name}")
 
     def keep(self, name: str) -> None:
         def put(request: Request) -> Reply:
@@ -137,11 +55,9 @@ class Cluster:
 
 @pytest.fixture
 def cluster(api: StandIn, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    from ansible_collections.barberpro.platform.plugins.module_utils import _fleet_record
-
-    monkeypatch.setattr(_fleet_record, "new_name", lambda _now: "f1")
     found = Cluster(api)
-    found.keep("fleet-f1")
+    monkeypatch.setattr(_fleet_record, "new_name", lambda _now: found.name)
+    found.next("f1")
     return found
 
 
@@ -174,13 +90,14 @@ def test_a_fleet_from_begin_to_end(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_stop_says_who_was_not_touched(cluster: Cluster, tmp_path: Path) -> None:
-    gate(cluster, "begun")
-    bad = [outcome("a", "failed", "no image"), outcome("b", "failed", "no image")]
-    assert gate(cluster, "judged", outcomes=bad)["stop"] is True
-    ended = gate(cluster, "ended", outcomes=bad, path=str(tmp_path))
+    names = ["a", "b", "c", "d"]
+    gate(cluster, "begun", tenants=names)
+    bad = [outcome(name, "failed", "no image") for name in "abc"]
+    assert gate(cluster, "judged", outcomes=bad, tenants=names)["stop"] is True
+    ended = gate(cluster, "ended", outcomes=bad, tenants=names, path=str(tmp_path))
     assert "; 1 not touched; correct the release and deploy again. First seen in a: no image" in ended["summary"]
     kept = json.loads(cluster.maps["fleet-f1"]["data"]["fleet.json"])
-    assert (kept["result"], kept["untouched"]) == ("stopped", ["c"])
+    assert (kept["result"], kept["untouched"]) == ("stopped", ["d"])
     assert "Not touched" in Path(ended["files"][1]).read_text()
 
 
@@ -190,9 +107,146 @@ def test_a_fleet_is_resumed_with_the_same_release_only(cluster: Cluster) -> None
     assert gate(cluster, "begun", resume="f1")["done"] == ["a"]
     gate(cluster, "judged", outcomes=[outcome("a"), outcome("b", "failed", "no image")])
     said = gate(cluster, "begun", resume="f1", release="other")["msg"]
-    assert said == "fleet f1 deployed other images or settings (r, now other), so its tenants are not done; run without fleet_resume"
+    assert said == "fleet f1 deployed other images (r, now other), so its tenants are not done; run without fleet_resume"
     said = gate(cluster, "begun", resume="f0")["msg"]
     assert said == "fleet_resume names fleet 'f0', and barberpro-system has no record of it; there are f1"
+
+
+def test_a_resumed_fleet_knows_all_that_was_done_before(cluster: Cluster, tmp_path: Path) -> None:
+    """Three runs of one release: tenants that the first did are done for the third, and each failure counts once, though the tenant is well since."""
+    names = [f"t{number}" for number in range(1, 9)]
+    gate(cluster, "begun", tenants=names)
+    gate(cluster, "judged", tenants=names, outcomes=[outcome("t1"), outcome("t2", "failed", "no image"), outcome("t3", "unchanged")])
+    cluster.next("f2")
+    assert gate(cluster, "begun", tenants=names, resume="f1")["done"] == ["t1", "t3"]
+    cluster.met = {("t1", "r2"): (400.0, 300.0)}
+    second = [outcome("t2"), outcome("t4", "rolled_back", "stage testing failed")]
+    judged = gate(cluster, "judged", fleet="f2", tenants=names, outcomes=second)
+    assert judged["verdict"]["wrong"] == {"t1": "300 of 400 requests to r2 ended in a server error", "t4": "stage testing failed"}
+    assert judged["verdict"]["earlier"] == {"t2": "no image"}
+    assert judged["summary"].startswith("fleet f2 stopped after 4 of 8 tenants: 3 of 3 tenants went wrong (1 of them in an earlier run), more")
+    assert judged["summary"].endswith("First seen in t1: 300 of 400 requests to r2 ended in a server error")
+    cluster.next("f3")
+    refused = gate(cluster, "begun", tenants=names, resume="f2")["msg"]
+    assert refused.startswith("fleet f2 cannot go on with the same release: 3 of 3 tenants went wrong (1 of them in an earlier run), more than")
+    assert refused.endswith("name whom it hit in fleet_excused (of t1, t2, t4)")
+    begun = gate(cluster, "begun", tenants=names, resume="f2", excused=["t2", "t4"])
+    assert begun["done"] == ["t1", "t2", "t3"]
+    third = [outcome(name) for name in names[3:]]
+    ended = gate(cluster, "ended", fleet="f3", tenants=names, outcomes=third, path=str(tmp_path))
+    assert (ended["verdict"]["counted"], list(ended["verdict"]["wrong"]), ended["verdict"]["earlier"]) == (7, ["t1"], {})
+    assert ended["summary"].startswith("fleet f3: 8 of 8 tenants done, 1 went wrong (t1); see")
+
+
+def test_a_failure_of_an_earlier_run_is_said_at_the_end(cluster: Cluster, tmp_path: Path) -> None:
+    gate(cluster, "begun")
+    gate(cluster, "judged", outcomes=[outcome("a"), outcome("b", "failed", "no image")])
+    gate(cluster, "begun", resume="f1")
+    ended = gate(cluster, "ended", outcomes=[outcome("b"), outcome("c")], path=str(tmp_path))
+    assert ended["summary"] == "fleet f1: 3 of 3 tenants done, 0 went wrong (b in an earlier run only)"
+    assert json.loads(Path(ended["files"][0]).read_text())["result"] == "succeeded"
+    assert "<h2>Went wrong in an earlier run</h2>" in Path(ended["files"][1]).read_text()
+
+
+def test_the_failure_budget_is_one_for_all_runs_of_a_release(cluster: Cluster) -> None:
+    names = [f"t{number}" for number in range(40)]
+    asked = {"tenants": names, "failure_budget": "1"}
+    good = [outcome(name) for name in names[2:30]]
+    gate(cluster, "begun", **asked)
+    gate(cluster, "judged", outcomes=[outcome("t0", "failed", "no image"), *good], **asked)
+    gate(cluster, "begun", resume="f1", **asked)
+    judged = gate(cluster, "judged", outcomes=[outcome("t0"), outcome("t1", "failed", "no image")], **asked)
+    assert judged["verdict"]["reason"] == "2 tenants went wrong (1 of them in an earlier run) and the failure budget of 40 is 1"
+
+
+def test_a_tenant_whose_settings_have_changed_is_not_done(cluster: Cluster) -> None:
+    """Nor does its failure under the old ones say anything about the new ones."""
+    gate(cluster, "begun", settings={"a": "1", "b": "1", "c": "1"})
+    gate(cluster, "judged", outcomes=[outcome("a"), outcome("b"), outcome("c", "failed", "no such tier")])
+    begun = gate(cluster, "begun", resume="f1", settings={"a": "1", "b": "2", "c": "2"})
+    assert begun["done"] == ["a"]
+    judged = gate(cluster, "judged", outcomes=[outcome("b"), outcome("c")])
+    assert (judged["verdict"]["counted"], judged["verdict"]["earlier"], judged["verdict"]["wrong"]) == (3, {}, {})
+
+
+def test_whom_nothing_has_happened_to_cannot_be_excused(cluster: Cluster) -> None:
+    gate(cluster, "begun")
+    gate(cluster, "judged", outcomes=[outcome("a"), outcome("b", "failed", "no image")])
+    said = gate(cluster, "begun", resume="f1", excused=["a"])["msg"]
+    assert said == "fleet_excused names a, and in fleet f1 none of that name went wrong: there went wrong b"
+    said = gate(cluster, "begun", excused=["a"])["msg"]
+    assert said == "fleet_excused names a, and no fleet is resumed; name it in fleet_resume, or leave it out"
+
+
+def test_what_customers_met_is_not_forgotten_when_prometheus_is_away(cluster: Cluster) -> None:
+    gate(cluster, "begun")
+    cluster.met = {("a", "r2"): (400.0, 300.0)}
+    gate(cluster, "judged", outcomes=[outcome("a")])
+    del cluster.api.answers[PROXY]
+    judged = gate(cluster, "judged", outcomes=[outcome("a"), outcome("b")])
+    assert judged["warnings"][0].startswith("what customers met is not known")
+    assert list(judged["verdict"]["wrong"]) == ["a"]
+
+
+class Clock:
+    """A clock that only pauses move."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 100.0, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("seconds", "stops_at", "pauses"), [(0, None, []), (40, None, [15, 15, 10]), (40, 2, [15]), (40, 1, [])])
+def test_a_wave_is_watched_for_its_bake_time_or_until_it_stops(seconds: float, stops_at: int | None, pauses: list[float]) -> None:
+    clock, looks = Clock(), itertools.count(1)
+
+    def look() -> dict[str, Any]:
+        return {"verdict": {"stop": next(looks) == stops_at}}
+
+    found = _fleet_bake.watched(look, seconds, clock=clock, pause=clock.pause)
+    assert clock.pauses == pauses
+    assert found["verdict"]["stop"] is (stops_at is not None)
+
+
+def test_new_revisions_are_watched_before_the_next_wave(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[float] = []
+    names = [f"t{number}" for number in range(1, 8)]
+
+    def at_once(look: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
+        watched.append(seconds)
+        # The outcomes are in the cluster before anybody waits.
+        assert json.loads(cluster.maps["fleet-f1"]["data"]["fleet.json"])["tenants"]
+        cluster.met = {(name, "r2"): (400.0, 300.0) for name in ("t1", "t2", "t3")}
+        return look()
+
+    monkeypatch.setattr(_fleet_bake, "watched", at_once)
+    asked = {"tenants": names, "bake_seconds": 60}
+    gate(cluster, "begun", **asked)
+    assert gate(cluster, "judged", **asked)["stop"] is False
+    assert gate(cluster, "judged", outcomes=[outcome("t6", "rolled_back"), outcome("t7", "unchanged")], **asked)["stop"] is False
+    assert watched == []
+    wave = [outcome("t1"), outcome("t2"), outcome("t3")]
+    judged = gate(cluster, "judged", outcomes=wave, **asked)
+    assert (judged["stop"], watched) == (True, [60.0])
+    cluster.met = {}
+    # Once is enough, for who resumes it as well; and nothing is waited for when nobody comes after.
+    gate(cluster, "judged", outcomes=wave, **asked)
+    gate(cluster, "begun", resume="f1", **asked)
+    gate(cluster, "judged", **asked)
+    gate(cluster, "judged", outcomes=[outcome(name) for name in names], **asked)
+    assert watched == [60.0]
+    assert gate(cluster, "begun", bake_seconds=-1)["msg"] == "bake_seconds is -1; it must be a number of seconds, 0 for no bake time"
+
+
+def test_a_dry_run_does_not_wait(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(_fleet_bake, "watched")
+    assert gate(cluster, "judged", check=True, outcomes=[outcome("a")], bake_seconds=60)["stop"] is False
 
 
 def test_a_dry_run_writes_nothing(cluster: Cluster, tmp_path: Path) -> None:
