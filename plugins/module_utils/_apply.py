@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, Response
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER
 from ansible_collections.barberpro.platform.plugins.module_utils._diff import bare
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import (
@@ -27,6 +27,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
     phase_of,
     ref_of_key,
 )
+from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 from ansible_collections.barberpro.platform.plugins.module_utils._waves import order_in_wave, wave_of
 
 # Made by the cluster in every namespace: ours to configure, never ours to delete.
@@ -81,8 +82,8 @@ class Engine:
 
     ``entries`` is the record's part on objects and is kept up to date; ``stand_in`` (namespace, preflight namespace) makes dry runs of a
     namespace that does not exist yet happen in another one; ``force`` takes over fields of other managers; ``absent`` names a namespace that
-    is known not to exist, so that neither it nor anything in it is tried before it is applied; ``terse`` asks for no more of an applied object
-    than its metadata; ``before_write`` is called before each write and may raise, to stop a run that has lost its lease.
+    is known not to exist, so that nothing in it is tried before it is applied; ``terse`` asks for no more of an applied object than its metadata;
+    ``before_write`` is called before each write and may raise, to stop a run that has lost its lease.
     """
 
     def __init__(
@@ -274,13 +275,9 @@ class Engine:
 
 def checked(results: Iterable[Any]) -> list[Any]:
     """Return the results of Client.map, or raise its errors as one that says how many there were."""
-    done: list[Any] = []
-    errors: list[PlatformError] = []
-    for result in results:
-        if isinstance(result, PlatformError):
-            errors.append(result)
-        else:
-            done.append(result)
+    found = list(results)
+    errors = [result for result in found if isinstance(result, PlatformError)]
+    done = [result for result in found if not isinstance(result, PlatformError)]
     if len(errors) > 1:
         raise PlatformError(f"{errors[0].message} (and {len(errors) - 1} more: {'; '.join(error.message for error in errors[1:4])})")
     if errors:

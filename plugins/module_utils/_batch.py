@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.barberpro.platform.plugins.module_utils._claims import CLAIM_LABEL
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client, Response
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._journal import JOURNAL_TYPE
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 from ansible_collections.barberpro.platform.plugins.module_utils._store import RECORD_TYPE
 
 Obj = dict[str, Any]

@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, Unreachable
 from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import Connection, load
+from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 
 MANAGER = "barberpro.platform"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
@@ -37,25 +37,6 @@ OUTAGE_SECONDS = 60.0
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer: ``status``, ``headers`` (keys in lower case) and the raw ``data``."""
-
-    status: int
-    headers: Mapping[str, str]
-    data: bytes
-
-    def json(self) -> dict[str, Any]:
-        """Return the body as an object; a body that is none becomes {"message": text}."""
-        try:
-            document = json.loads(self.data or b"{}")
-        except ValueError:
-            document = None
-        if isinstance(document, dict):
-            return document
-        return {"message": self.data.decode("utf-8", "replace")[:500]}
 
 
 def url_path(*segments: str, query: Mapping[str, Any] | None = None) -> str:
@@ -214,7 +195,7 @@ class Client:
                 if response.status < 300:
                     return response
                 error_ = ApiError(response.status, response.json(), verb=verb or method, target=target or path)
-                pause = max(pause, retry_after(response.headers))
+                pause = max(pause, response.retry_after)
                 # 429 and 503 say that the request was not carried out; other 5xx leave that open.
                 repeatable_now = error_.transient and (again or response.status in (429, 503))
                 if time.monotonic() + pause > limit or not (repeatable_now or self.speaks_too_soon(response.status)):
@@ -286,17 +267,3 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         self.pool.close()
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a server asks to wait, given as a number or as a date (RFC 9110), at most 30, else 0. Names are in lower case."""
-    asked = headers.get("retry-after", "0")
-    try:
-        return max(0.0, min(30.0, float(asked)))
-    except ValueError:
-        pass
-    try:
-        until, now = (email.utils.parsedate_to_datetime(text) for text in (asked, headers.get("date", "")))
-        return max(0.0, min(30.0, (until - now).total_seconds()))
-    except (TypeError, ValueError):
-        return 0.0

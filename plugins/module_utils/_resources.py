@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, MANAGER, Client, Response, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, MANAGER, Client, url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, Unreachable
+from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 
 PREFIX = "barberpro.platform"
 TENANT_LABEL = f"{PREFIX}/tenant"

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client, Response, retry_after
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 
 # The server ends a watch after this long and we begin it anew where it ended; a dead connection is noticed a little later.
 WATCH_SECONDS = 60
@@ -119,7 +120,7 @@ class Watcher(threading.Thread):
                 return version, fresh
             if response.status >= 300:
                 answer = Response(response.status, {key.lower(): value for key, value in response.headers.items()}, response.read())
-                self._asked = retry_after(answer.headers)
+                self._asked = answer.retry_after
                 raise ApiError(answer.status, answer.json(), verb="watch", target=f"{self.topic.kind} in namespace {self.topic.namespace}")
             for event in _events(response):
                 if self._halt.is_set():

@@ -228,7 +228,7 @@ next_step:
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -258,13 +258,6 @@ def argument_spec() -> dict[str, Any]:
     )
 
 
-def _watching(clients: Clients, run: dict[str, Any] | None, check_mode: bool) -> AbstractContextManager[None]:
-    """Keep the lease of a run while its gate looks; nothing without one."""
-    if not run or check_mode:
-        return nullcontext()
-    return Transaction(clients.resources, str(run["tenant"]), run).watching()
-
-
 def main(new: Callable[..., Any] = AnsibleModule) -> None:
     """Run the gate and translate its outcome into the module's result."""
     module = new(argument_spec=argument_spec(), supports_check_mode=True)
@@ -283,8 +276,9 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
         kubeconfig=params.get("kubeconfig"),
         context=params.get("context"),
     )
+    run = params["run"]
     try:
-        with _watching(clients, params["run"], module.check_mode):
+        with Transaction(clients.resources, str(run["tenant"]), run, module.check_mode).watching() if run else nullcontext():
             gate = run_gate(
                 stage=params["stage"],
                 budget_seconds=params["budget_seconds"],

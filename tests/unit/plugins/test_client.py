@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, Client, Response, retry_after, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._client import APPLY, Client, url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, KubeconfigError, PlatformError, Unreachable
 from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import load
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, holds
+from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 
 from tests.support.fake_api import FakeApi, kubeconfig
 
@@ -89,9 +90,9 @@ def test_retry_after_is_obeyed(api: FakeApi, client: Client) -> None:
     [("2", 2.0), ("1.5", 1.5), ("600", 30.0), ("-1", 0.0), ("soon", 0.0), ("Thu, 26 Nov 2026 12:00:07 GMT", 7.0), ("Thu, 26 Nov 2026 11:00:00 GMT", 0.0)],
 )
 def test_what_a_server_asks_to_wait(asked: str, seconds: float) -> None:
-    assert retry_after({"retry-after": asked, "date": "Thu, 26 Nov 2026 12:00:00 GMT"}) == seconds
-    assert retry_after({"date": "no date", "retry-after": "Thu, 26 Nov 2026 12:00:07 GMT"}) == 0.0
-    assert retry_after({}) == 0.0
+    assert Response(429, {"retry-after": asked, "date": "Thu, 26 Nov 2026 12:00:00 GMT"}, b"").retry_after == seconds
+    assert Response(429, {"date": "no date", "retry-after": "Thu, 26 Nov 2026 12:00:07 GMT"}, b"").retry_after == 0.0
+    assert Response(429, {}, b"").retry_after == 0.0
 
 
 def test_a_broken_connection_is_repeated_when_that_is_harmless(api: FakeApi, client: Client) -> None:
