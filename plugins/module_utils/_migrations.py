@@ -1,13 +1,12 @@
 # Copyright: BarberPro contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the statements of a migration do: which locks they take, by a linter, and whether they could lose data. And the verdict in a sentence."""
+"""What a rehearsal says of migrations: which locks they take, by a linter, and the verdict in a sentence."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._statements import plain
 
 # Rules of the linter about locks that requests of customers wait for while a whole table is read or written.
 REFUSED = frozenset(
@@ -32,31 +32,6 @@ REFUSED = frozenset(
 # An index takes seconds on the tables of one business, and bookings wait for so long; the run says so and goes on.
 NOTED = frozenset({"require-concurrent-index-creation", "require-concurrent-index-deletion"})
 LINT_SECONDS = 30
-
-_LOSING = (
-    (re.compile(r"^drop\s+(table|schema|sequence|materialized\s+view)\b", re.IGNORECASE), "drops a table"),
-    (re.compile(r"^truncate\b", re.IGNORECASE), "empties a table"),
-    (re.compile(r"^alter\s+table\b.*\bdrop\s+(?!constraint\b|default\b|not\s+null\b|identity\b|expression\b)", re.IGNORECASE | re.DOTALL), "drops a column"),
-    (re.compile(r"^alter\s+table\b.*\balter\b.*\btype\b", re.IGNORECASE | re.DOTALL), "changes the type of a column"),
-    (re.compile(r"^(with\b.*\b)?delete\s+from\b", re.IGNORECASE | re.DOTALL), "deletes rows"),
-    (re.compile(r"^(with\b.*\b)?update\b", re.IGNORECASE | re.DOTALL), "overwrites values"),
-    (re.compile(r"^do\b", re.IGNORECASE), "runs a block that may do anything"),
-)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-# DROP in an ALTER TABLE without the word COLUMN, after a DROP that loses nothing.
-_HARMLESS_DROP = re.compile(r"\bdrop\s+(constraint|default|not\s+null|identity|expression)\b", re.IGNORECASE)
-
-
-def plain(sql: str) -> str:
-    """Return a statement as one line, without comments."""
-    return " ".join(_COMMENT.sub(" ", sql).split()).rstrip("; ")
-
-
-def loses(sql: str) -> str:
-    """Return how a statement could lose data, "" when it cannot. Rather too often than not: a backup costs little."""
-    text = plain(sql)
-    harmless = _HARMLESS_DROP.sub("", text)
-    return next((how for pattern, how in _LOSING if pattern.search(harmless)), "")
 
 
 def lint(statements: Sequence[str], program: str | None = None) -> list[dict[str, Any]]:

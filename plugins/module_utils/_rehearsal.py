@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
+from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint
 from ansible_collections.barberpro.platform.plugins.module_utils._pod_run import run_pod
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._statements import loses, plain
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 LABEL = f"{PREFIX}/rehearsal"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.lookup.migrations import LookupModule, _said
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
+from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint
 
 from tests.support import loopback
 from tests.support.loopback import Reply, Request
@@ -18,37 +18,6 @@ Check = Callable[..., str]
 DUE = [{"workload": "booking", "from": "0001", "to": "0002"}]
 STATEMENT = {"service": "booking", "sql": "A", "loses": ""}
 FINE: dict[str, Any] = {"serving": 3, "statements": [STATEMENT], "losing": [], "broken": [], "failures": [], "findings": []}
-
-
-@pytest.mark.parametrize(
-    ("sql", "how"),
-    [
-        ("ALTER TABLE a ADD COLUMN note text", ""),
-        ("CREATE TABLE a (id int)", ""),
-        ("CREATE INDEX i ON a (b)", ""),
-        ("ALTER TABLE a DROP CONSTRAINT narrow", ""),
-        ("ALTER TABLE a ALTER COLUMN b DROP NOT NULL, ALTER COLUMN b DROP DEFAULT", ""),
-        ("DROP INDEX i", ""),
-        ("INSERT INTO a VALUES ('update b; drop table c')", ""),
-        ("COMMENT ON TABLE a IS 'delete from b'", ""),
-        ("ALTER TABLE a DROP COLUMN b", "drops a column"),
-        ("alter table a\n  drop b", "drops a column"),
-        ("ALTER TABLE a DROP CONSTRAINT c, DROP COLUMN IF EXISTS b", "drops a column"),
-        ("-- away with it\nDROP TABLE a", "drops a table"),
-        ("/* x */ TRUNCATE a", "empties a table"),
-        ("ALTER TABLE a ALTER COLUMN b TYPE smallint USING b::smallint", "changes the type of a column"),
-        ("DELETE FROM a WHERE b", "deletes rows"),
-        ("WITH old AS (SELECT 1) DELETE FROM a USING old", "deletes rows"),
-        ("UPDATE a SET b = $1", "overwrites values"),
-        ("DO $$ BEGIN EXECUTE 'drop table a'; END $$", "runs a block that may do anything"),
-    ],
-)
-def test_statements_that_could_lose_data(sql: str, how: str) -> None:
-    assert loses(sql) == how
-
-
-def test_a_statement_is_shown_as_one_line() -> None:
-    assert plain("ALTER TABLE a -- why\n  ADD b int;\n") == "ALTER TABLE a ADD b int"
 
 
 def test_the_linter_names_the_locks_that_customers_wait_for() -> None:
