@@ -41,6 +41,38 @@ def test_a_table_that_is_made_with_them_locks_nobody_out() -> None:
     assert lint([]) == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "rule"),
+    [
+        ("TRUNCATE bookings", "truncating-table"),
+        ("TRUNCATE TABLE ONLY more, bookings CASCADE", "truncating-table"),
+        ("LOCK TABLE bookings", "locking-table"),
+        ("LOCK more, bookings IN SHARE MODE NOWAIT", "locking-table"),
+        ("LOCK TABLE bookings NOWAIT", "locking-table"),
+        ("CLUSTER bookings USING by_start", "clustering-table"),
+        ('TRUNCATE "bookings"', "truncating-table"),
+        ("REINDEX TABLE bookings", "require-concurrent-reindex"),
+    ],
+)
+def test_locks_that_are_held_until_the_migration_ends_are_refused(statement: str, rule: str) -> None:
+    found = lint(["CREATE TABLE more (id bigint)", 'CREATE TABLE "m" (id bigint)', statement])
+    assert [(item["statement"], item["rule"], item["refused"]) for item in found] == [(statement, rule, True)]
+    assert all(item["message"] and item["help"] for item in found)
+
+
+@pytest.mark.parametrize("statement", ["LOCK TABLE bookings IN ROW EXCLUSIVE MODE", "TRUNCATE more", "LOCK TABLE more", "SELECT 'TRUNCATE bookings'"])
+def test_locks_that_keep_nobody_waiting_pass(statement: str) -> None:
+    assert lint(["CREATE TABLE more (id bigint)", statement]) == []
+
+
+def test_what_the_linter_cannot_read_is_named_and_the_rest_judged_all_the_same() -> None:
+    found = lint(["FOO BAR", "ALTER TABLE bookings ADD CONSTRAINT narrow CHECK (price > 0)"])
+    assert [(item["statement"], item["rule"], item["message"], item["refused"]) for item in found[:1]] == [
+        ("FOO BAR", "syntax-error", "the linter cannot read it: its locks were not judged", False),
+    ]
+    assert [(item["rule"], item["refused"]) for item in found[1:]] == [("constraint-missing-not-valid", True)]
+
+
 def test_a_linter_that_is_missing_is_named() -> None:
     with pytest.raises(PlatformError, match=r"the linter of migrations \(/nowhere/squawk\) failed: .*; install squawk-cli for the interpreter"):
         lint(["SELECT 1"], "/nowhere/squawk")
