@@ -136,3 +136,15 @@ def refusal(rehearsal: Mapping[str, Any]) -> tuple[str, str]:
                 (finding["help"] or "split it into steps that lock no table for long").rstrip("."),
             )
     return "", ""
+
+
+def unfit(rehearsal: Mapping[str, Any], number: int) -> str:
+    """Return why revision ``number`` cannot serve on today's schema, "" when it can. Takes the result of the module rehearsal."""
+    for broken in rehearsal.get("broken") or []:
+        return (
+            f"r{number} does not work on today's schema: since the statement \"{plain(broken['statement'])}\" of a later release, "
+            f"query {broken['query']} of {broken['service']} fails ({broken['reason']})"
+        )
+    for failed in rehearsal.get("failures") or []:
+        return f"whether r{number} works on today's schema cannot be tried: {failed['step']} of {failed['service']}: {failed['reason']}"
+    return ""

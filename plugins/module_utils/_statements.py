@@ -45,33 +45,36 @@ _KEEPING = re.compile(
     r"(?:index|view|type|domain|sequence|function|procedure|aggregate|policy|statistics|collation)\b"
     r"|drop (?:index|view|type|domain|function|procedure|aggregate|policy|trigger|rule|statistics|collation)\b"
     r"|alter (?:index|view|function|procedure|policy|default privileges)\b"
-    r"|alter type \S+ (?:add value|rename|owner to)\b|alter domain \S+ (?:set|drop|add|validate|rename|owner to)\b|alter sequence \S+ (?:owned by|rename|owner to)\b"
+    r"|alter type \S+ (?:add value|rename|owner to)\b|alter domain \S+ (?:set|drop|add|validate|rename|owner to)\b"
+    r"|alter sequence \S+ (?:owned by|rename|owner to)\b"
     r"|(?:comment|grant|revoke|set|reset|show|analyze|lock|reindex|cluster|savepoint|release|begin|start transaction|commit)\b"
 )
 # These keep what is there unless a function that they call does not.
 _ASKING = re.compile(r"(?:select|values|table|with|insert)\b")
 _CALL = re.compile(r'(?:\b(\w+)\s+)?((?:[\w"]+\.)*[\w"]+)\s*\(')
 # What stands before a parenthesis and is no function, and what makes of the word behind it a table, a type or an alias.
-_WORDS = frozenset(
-    "add all and any array as between bit by case char character check check conflict cube decimal default distinct else except exclude exists filter from"
-    " generated grouping having identity in include inner intersect interval into is join key lateral left like materialized not numeric of on only or"
-    " order over partition precision primary recursive references returning right rollup row select set sets some stored table then time timestamp"
-    " timestamptz union unique using values varbit varchar varying when where window with within".split()
-)
-_NAMING = frozenset("as constraint into references table using with recursive".split())
-_FUNCTIONS = frozenset(
-    "abs age array_agg array_append array_cat array_length array_position array_remove array_to_string avg bool_and bool_or btrim cardinality ceil"
-    " char_length clock_timestamp coalesce col_description concat concat_ws convert_from convert_to count current_database current_schema"
-    " current_schemas current_setting date date_part date_trunc decode encode exp extract first_value floor format format_type gen_random_uuid"
-    " generate_series generate_subscripts greatest has_schema_privilege has_table_privilege initcap json_agg json_build_array json_build_object"
-    " jsonb_agg jsonb_array_elements jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_set jsonb_strip_nulls lag last_value lead least left"
-    " length ln localtimestamp lower lpad ltrim make_date make_interval make_timestamptz max md5 min mod mode nextval now nullif obj_description octet_length"
-    " overlay percentile_cont percentile_disc pg_get_constraintdef pg_get_expr pg_get_indexdef pg_get_serial_sequence pg_get_viewdef"
-    " pg_table_is_visible pg_type_is_visible position power quote_ident quote_literal random rank regexp_match regexp_replace repeat replace reverse"
-    " right round row_number row_to_json rpad rtrim sha256 sign split_part sqrt statement_timestamp string_agg string_to_array strpos substr substring"
-    " sum text timezone to_char to_date to_json to_jsonb to_number to_regclass to_regnamespace to_regrole to_timestamp transaction_timestamp translate"
-    " trim trunc tstzrange unnest upper uuid_generate_v4 version width_bucket xmlagg cast".split()
-)
+_WORDS_TEXT = """
+add all and any array as between bit by case char character check conflict cube decimal default distinct else except exclude exists filter from
+generated grouping having identity in include inner intersect interval into is join key lateral left like materialized not numeric of on only or order
+over partition precision primary recursive references returning right rollup row select set sets some stored table then time timestamp timestamptz
+union unique using values varbit varchar varying when where window with within
+"""
+_WORDS = frozenset(_WORDS_TEXT.split())
+_NAMING = frozenset({"as", "constraint", "into", "references", "table", "using", "with", "recursive"})
+_FUNCTIONS_TEXT = """
+abs age array_agg array_append array_cat array_length array_position array_remove array_to_string avg bool_and bool_or btrim cardinality cast ceil
+char_length clock_timestamp coalesce col_description concat concat_ws convert_from convert_to count current_database current_schema current_schemas
+current_setting date date_part date_trunc decode encode exp extract first_value floor format format_type gen_random_uuid generate_series
+generate_subscripts greatest has_schema_privilege has_table_privilege initcap json_agg json_build_array json_build_object jsonb_agg
+jsonb_array_elements jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_set jsonb_strip_nulls lag last_value lead least left length ln
+localtimestamp lower lpad ltrim make_date make_interval make_timestamptz max md5 min mod mode nextval now nullif obj_description octet_length overlay
+percentile_cont percentile_disc pg_get_constraintdef pg_get_expr pg_get_indexdef pg_get_serial_sequence pg_get_viewdef pg_table_is_visible
+pg_type_is_visible position power quote_ident quote_literal random rank regexp_match regexp_replace repeat replace reverse right round row_number
+row_to_json rpad rtrim sha256 sign split_part sqrt statement_timestamp string_agg string_to_array strpos substr substring sum text timezone to_char
+to_date to_json to_jsonb to_number to_regclass to_regnamespace to_regrole to_timestamp transaction_timestamp translate trim trunc tstzrange unnest
+upper uuid_generate_v4 version width_bucket xmlagg
+"""
+_FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
 
 
 def _pieces(sql: str) -> Iterator[tuple[str, str]]:

@@ -155,7 +155,7 @@ def _own(statement: str, rows: Sequence[Any], version_table: str) -> bool:
     """Whether Alembic asks this for itself. A migration's own SELECT counts: it may call a function that writes."""
     words = statement.split(maxsplit=1)
     asked = words[0].upper()
-    return asked == "SHOW" or version_table in statement or asked == "SELECT" and any(version_table in (row or ()) for row in rows)
+    return asked == "SHOW" or version_table in statement or (asked == "SELECT" and any(version_table in (row or ()) for row in rows))
 
 
 async def check(rehearsal: Rehearsal, settings: DatabaseSettings, role: str, statements: Sequence[Statement]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.support.loopback import Reply, Request
 Check = Callable[..., str]
 DUE = [{"workload": "booking", "from": "0001", "to": "0002"}]
 STATEMENT = {"service": "booking", "sql": "A", "loses": ""}
-FINE: dict[str, Any] = {"serving": 3, "statements": [STATEMENT], "losing": [], "broken": [], "failures": [], "findings": []}
+FINE: dict[str, Any] = {"serving": 3, "tried": ["booking"], "statements": [STATEMENT], "losing": [], "broken": [], "failures": [], "findings": []}
 
 
 def test_the_linter_names_the_locks_that_customers_wait_for() -> None:
@@ -94,6 +94,54 @@ def test_what_passes_is_said_with_what_to_know(check: Check) -> None:
         "passed: booking 0001 -> 0002: r3 works after 1 statement, tried in a scratch schema; 1 statement could lose data (DROP TABLE old); "
         "CREATE INDEX i ON a (b): Updates are blocked"
     )
+
+
+def test_what_is_not_tried_beside_what_is_is_said_with_the_reason(check: Check) -> None:
+    due = [*DUE, {"workload": "walkin_queue", "from": "", "to": "0001"}]
+    found = check("migrations", schema="t_1", migrations=due, rehearsal=FINE, reasons={"walkin_queue": "no revision of it serves yet"})
+    assert found == (
+        "passed: booking 0001 -> 0002: r3 works after 1 statement, tried in a scratch schema; walkin_queue nothing -> 0001: not tried, "
+        "no revision of it serves yet"
+    )
+
+
+AHEAD: dict[str, Any] = {"due": DUE, "services": [{"name": "booking"}], "untried": {}, "missing": []}
+BROKEN: dict[str, Any] = {"service": "booking", "statement": "ALTER TABLE a\n DROP b", "query": "insert_booking", "reason": 'column "b" is gone'}
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ({}, "passed: its services that keep tables are those that serve"),
+        ({"ahead": AHEAD | {"due": [], "services": []}}, "passed: no migration since r1"),
+        ({"ahead": AHEAD, "rehearsal": FINE}, "passed: booking 0001 -> 0002: r1 works after 1 statement, tried in a scratch schema"),
+        ({"ahead": AHEAD, "untried": "in a dry run"}, "passed: not tried, in a dry run"),
+        ({"untried": "database d at h:1 cannot be reached"}, "passed: not tried, database d at h:1 cannot be reached"),
+        (
+            {"ahead": AHEAD | {"due": [], "untried": {"booking": "its image does not say"}}},
+            "passed: booking: not tried, its image does not say",
+        ),
+        (
+            {"ahead": AHEAD, "rehearsal": FINE | {"broken": [BROKEN]}, "backups": ["T-before-r4", "T-before-r2"]},
+            'failed: r1 does not work on today\'s schema: since the statement "ALTER TABLE a DROP b" of a later release, query insert_booking of booking '
+            'fails (column "b" is gone); deploy forward (deploy_vertical.yml) instead, or return to the schema from before that first, which loses the '
+            "bookings made since: restore_backup.yml -e backup=T-before-r2 -e confirm=x",
+        ),
+        (
+            {"ahead": AHEAD, "rehearsal": FINE | {"failures": [{"service": "booking", "step": "prepare", "reason": "no database"}]}},
+            "failed: whether r1 works on today's schema cannot be tried: prepare of booking: no database; deploy forward (deploy_vertical.yml) instead: "
+            "no backup of the schema from before that was found",
+        ),
+        (
+            {"ahead": AHEAD | {"services": [], "missing": DUE}},
+            "failed: the schema of booking is at migration 0002, r1 knows 0001, and no kept revision has the image that brings it: whether the code of that "
+            "revision still works cannot be tried; name that image (-e '{\"image_overrides\": {\"KEY\": \"IMAGE\"}}', KEY of the image catalogue), "
+            "or deploy forward",
+        ),
+    ],
+)
+def test_whether_a_kept_revision_fits_todays_schema(check: Check, found: dict[str, Any], sentence: str) -> None:
+    assert check("schema_fits", revision=1, tenant="x", **found) == sentence
 
 
 @pytest.mark.parametrize(
