@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
+from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint
 from ansible_collections.barberpro.platform.plugins.module_utils._pod_run import run_pod
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._statements import loses, plain
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 LABEL = f"{PREFIX}/rehearsal"
@@ -23,7 +24,8 @@ KEYS = ("host", "port", "dbname", "schema", "sslmode", "user", "password")
 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Rehearse and return the module's result. Raises PlatformError when it cannot be done."""
-    result: dict[str, Any] = {"changed": False, "serving": options["serving"], "statements": [], "broken": [], "failures": [], "findings": [], "losing": []}
+    nothing: dict[str, Any] = {key: [] for key in ("tried", "statements", "broken", "failures", "findings", "losing")}
+    result: dict[str, Any] = {"changed": False, "serving": options["serving"], **nothing}
     if check_mode:
         return result
     resources = Resources(client)
@@ -38,7 +40,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
 def _judge(said: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the containers found out, with what the statements do."""
     names = {_suffix(service): str(service["name"]) for service in services}
-    found: dict[str, Any] = {"statements": [], "broken": [], "failures": []}
+    migrating = [str(service["name"]) for service in services if service["migrates"]]
+    found: dict[str, Any] = {"tried": migrating, "statements": [], "broken": [], "failures": []}
     for entry in said:
         service = names[str(entry["container"]).partition("-")[2]]
         if entry.get("error"):

@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   serving:
-    description: Number of the revision that serves.
+    description: Number of the revision that serves, or that a roll back returns to.
     type: int
     required: true
   services:
@@ -41,15 +41,15 @@ options:
         elements: str
         required: true
       old:
-        description: Image that serves.
+        description: Image whose code must work on the schema afterwards.
         type: str
         required: true
       new:
-        description: Image to come.
+        description: Image that brings the migrations.
         type: str
         required: true
       migrates:
-        description: Whether the image to come brings migrations that the schema does not have.
+        description: Whether its migrations are tried.
         type: bool
         required: true
   database:
@@ -139,6 +139,11 @@ serving:
   description: As given.
   returned: success
   type: int
+tried:
+  description: The services whose migrations were tried.
+  returned: success
+  type: list
+  elements: str
 statements:
   description: The statements of the migrations in their order, with C(service), C(sql), and C(loses), how it could lose data (empty when it cannot).
   returned: success

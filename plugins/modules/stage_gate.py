@@ -90,7 +90,7 @@ options:
       - "C(name_free): the namespace and the host name are free or ours. C(namespace), C(host) and C(tenant) (all required)."
       - "C(migrations): the code that serves works on the schema that the new images' migrations make, and they lock no table for long. C(schema) (required)
         is the tenant's schema; C(migrations) is what is due, each with C(workload), C(from) and C(to); C(rehearsal) is the result of
-        M(barberpro.platform.rehearsal), empty when nothing was tried; C(untried) says why."
+        M(barberpro.platform.rehearsal), empty when nothing was tried; C(untried) says why, C(reasons) by workload where others were tried."
       - "C(plan): records what the release module planned. C(plan) (required) is its result in state planned (C(revision), C(current), C(changes),
         C(changed))."
       - "C(objects): each object is in the cluster as declared, read back by kubectl. C(objects) (required) is the list of objects; C(phases) limits it to
@@ -104,6 +104,9 @@ options:
         An image that cannot be pulled, a crash loop and a spent quota fail at once, whatever C(wait) says."
       - "C(endpoints): a Service has ready endpoints. C(namespace) and C(service) (required), C(minimum) (default 1)."
       - "C(restarts): no container was restarted. C(namespace) and C(selector) (label selector, required), C(maximum) (default 0)."
+      - "C(schema_fits): the code of a kept revision works on today's schema, where migrations have run since. C(revision) is its number and C(tenant) the
+        tenant's name (both required); C(ahead) is what the filter P(barberpro.platform.rollback_plan#filter) has found, C(rehearsal) the result of
+        M(barberpro.platform.rehearsal), both empty when nothing was looked at or tried, and C(untried) says why; C(backups) are the names of those kept."
       - "C(settings): the service has the settings of the inventory. C(namespace), C(selector) (label selector of the service's pods) and C(expected)
         (dictionary) (all required), C(port) (default 9090), C(token_secret) (default booking-admin)."
       - "C(http): an address answers as expected. C(url) (required); C(address) is the IP, or IP:PORT, to connect to instead of what DNS says; C(method)

@@ -24,7 +24,9 @@ def migrated(palermo: str) -> Iterator[str]:
     """The demo tenant, whose schema is again what the inventory's images know afterwards."""
     yield palermo
     schema = sql.schema_of(palermo)
-    sql.run(f'ALTER TABLE "{schema}".bookings DROP COLUMN IF EXISTS next_note')
+    sql.run(f'ALTER TABLE "{schema}".bookings DROP COLUMN IF EXISTS next_note, DROP COLUMN IF EXISTS next_hash')
+    sql.run(f"ALTER TABLE \"{schema}\".bookings ADD COLUMN IF NOT EXISTS token_hash bytea DEFAULT ''")
+    sql.run(f'ALTER TABLE "{schema}".bookings ALTER COLUMN token_hash SET NOT NULL, ALTER COLUMN token_hash DROP DEFAULT')
     sql.run(f"UPDATE \"{schema}\".alembic_version_booking SET version_num = '{images.head()}'")
     sql.run(f"DELETE FROM \"{schema}\".bookings WHERE test_run = '{LOST}'")
 
@@ -127,6 +129,72 @@ def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves
     # The services go on with it, as the roles that they always had.
     again = deploy(migrated)
     assert (again.code, again.report["result"]) == (0, "unchanged"), again.output
+
+
+def test_a_backup_is_taken_when_nobody_knows_what_a_migration_loses(migrated: str) -> None:
+    silent = images.booking_release((("ALTER TABLE bookings ADD COLUMN next_note text",),), silent=True)
+    run = deploy(migrated, extra={"image_overrides": {"booking": silent}})
+    assert run.code == 0, run.output
+    check = next(check for check in run.stage("validation")["checks"] if check["check"] == "migrations")
+    assert "booking nothing -> unknown: not tried, its image to come does not say which migrations it brings" in check["evidence"]
+    assert (
+        "The migration of booking (nothing -> unknown) was not tried, so that nobody knows what it could lose; the schema as it was before is backup "
+    ) in run.words()
+    # Its migration has run, and an image that says nothing of itself is no reason to refuse the way back; the inventory's image works with the schema.
+    assert columns(sql.schema_of(migrated)) == [("next_note",)]
+    assert deploy(migrated).code == 0
+
+
+def test_a_roll_back_to_code_that_does_not_fit_todays_schema_is_refused_and_the_way_back_named(migrated: str) -> None:
+    """r1 knows token_hash; r2 brings next_hash and uses that; r3 drops token_hash."""
+    schema = sql.schema_of(migrated)
+    expand = ("ALTER TABLE bookings ADD COLUMN next_hash bytea", "ALTER TABLE bookings ALTER COLUMN token_hash DROP NOT NULL")
+    contract = "ALTER TABLE bookings DROP COLUMN token_hash"
+    column = ("token_hash", "next_hash")
+    first = int(cluster.ask(migrated).headers["x-barberpro-revision"].removeprefix("r"))
+    second, third = (
+        deploy(migrated, extra={"image_overrides": {"booking": images.booking_release(releases, column)}}) for releases in ((expand,), (expand, (contract,)))
+    )
+    assert (second.code, third.code) == (0, 0), second.output + third.output
+    backup = third.words().partition("the schema as it was before is backup ")[2].split()[0]
+    before, versions = sql.snapshot(), written(migrated)
+    with served(migrated):
+        refused = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated, extra={"to_revision": first})
+    assert refused.code != 0
+    assert (
+        f'r{first} does not work on today\'s schema: since the statement "{contract}" of a later release, query insert_booking of booking fails '
+        '(column "token_hash" of relation "bookings" does not exist); deploy forward (deploy_vertical.yml) instead, or return to the schema from before '
+        f"that first, which loses the bookings made since: restore_backup.yml -e backup={backup} -e confirm={migrated}"
+    ) in refused.words()
+    assert [stage["name"] for stage in refused.report["stages"]] == ["validation"]
+    assert (left_over(), sql.snapshot(), written(migrated)) == (NOTHING, before, versions)
+    # The revision between the two fits both: to it, then to its schema, then to the first.
+    between = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated)
+    assert between.code == 0, between.output
+    contracted = f"{int(images.following()) + 1:04}"
+    works = f"{second.report['revision']} works after 1 statement, tried in a scratch schema"
+    assert tried(between.report) == f"booking {images.following()} -> {contracted}: {works}"
+    restored = play("restore_backup.yml", "--limit", migrated, extra={"backup": backup, "confirm": migrated})
+    assert restored.code == 0, restored.output
+    back = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated, extra={"to_revision": first})
+    assert back.code == 0, back.output
+    assert tried(back.report) == f"booking {images.head()} -> {images.following()}: r{first} works after 2 statements, tried in a scratch schema"
+    assert sql.rows(f'SELECT version_num FROM "{schema}".alembic_version_booking') == [(images.following(),)]
+
+
+def tried(report: dict[str, Any]) -> str:
+    """Return what a roll back says of the revision's code and today's schema."""
+    stage = next(stage for stage in report["stages"] if stage["name"] == "validation")
+    return str(next(check for check in stage["checks"] if check["check"] == "schema_fits")["evidence"])
+
+
+def test_what_a_killed_backup_has_left_is_removed_with_the_credentials_in_it(migrated: str) -> None:
+    name = f"backup-{migrated}"
+    cluster.kubectl("create", "secret", "generic", name, "-n", "barberpro-data", "--from-literal=PGPASSWORD=owner")
+    assert cluster.objects("secrets", name, "-n", "barberpro-data") != []
+    run = play("tests/e2e/undo_backup.yml", "--limit", migrated)
+    assert run.code == 0, run.output
+    assert cluster.objects("secrets", "-n", "barberpro-data", "--field-selector", f"metadata.name={name}") == []
 
 
 def written(tenant: str) -> dict[str, str]:

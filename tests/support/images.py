@@ -33,22 +33,44 @@ def following() -> str:
 @functools.cache
 def booking_with(*statements: str) -> str:
     """Return the reference of a booking image with a migration of these statements, in the cluster's registry."""
+    return booking_release((statements,))
+
+
+@functools.cache
+def booking_release(releases: tuple[tuple[str, ...], ...], column: tuple[str, str] | None = None, silent: bool = False) -> str:
+    """Return the reference of a booking image with one more migration for each of `releases`, of its statements.
+
+    With `column`, its code uses the second column instead of the first; a `silent` image does not say which migrations it brings.
+    """
     layout = Layout.of(ROOT)
     base = next(image for image in images.IMAGES if image.name == "booking")
     _key, folder = images.ensure(layout, base, {})
-    body = "\n".join(f"    op.execute({statement!r})" for statement in statements)
-    migration = f"from alembic import op\n\nrevision = {following()!r}\ndown_revision = {head()!r}\n\n\ndef upgrade():\n{body}\n"
+    migrations = {}
+    before = head()
+    for statements in releases:
+        number = f"{int(before) + 1:04}"
+        body = "\n".join(f"    op.execute({statement!r})" for statement in statements)
+        migrations[f"{number}_next.py"] = f"from alembic import op\n\nrevision = {number!r}\ndown_revision = {before!r}\n\n\ndef upgrade():\n{body}\n"
+        before = number
     label = re.findall(r'platform\.barberpro\.migrations="([^"=]*)=', (ROOT / base.containerfile).read_text())[0]
-    key = hashlib.sha256(f"{folder.name}{migration}".encode()).hexdigest()[:16]
+    lines = ["ARG BASE_IMAGE", "FROM ${BASE_IMAGE}", *(f"COPY {name} {FOLDER}/" for name in migrations)]
+    lines += [f'LABEL platform.barberpro.migrations="{"" if silent else f"{label}={before}"}"']
+    if column is not None:
+        code = Path(FOLDER).parents[1]
+        # Compiled anew as the image's own Containerfile does it: Python does not look whether the source has changed.
+        lines += [
+            "USER 0:0", f"RUN sed -i 's/\\b{column[0]}\\b/{column[1]}/g' {code}/*.py && python -m compileall -q -f --invalidation-mode unchecked-hash {code}",
+            "USER 10001:10001",
+        ]
+    key = hashlib.sha256("\n".join([folder.name, *lines, *migrations.values()]).encode()).hexdigest()[:16]
     target = layout.cache / "images" / f"booking_next-{key}"
     if not target.is_dir():
         (layout.cache / "work").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=layout.cache / "work") as name:
             work = Path(name)
-            (work / f"{following()}_next.py").write_text(migration)
-            (work / "Containerfile").write_text(
-                f'ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nCOPY {following()}_next.py {FOLDER}/\nLABEL platform.barberpro.migrations="{label}={following()}"\n'
-            )
+            for file, text in migrations.items():
+                (work / file).write_text(text)
+            (work / "Containerfile").write_text("\n".join(lines) + "\n")
             images._buildah_build(layout, work, _loaded(layout, folder), target)
     return registry.push(facts()["registry"], "booking_next", target, images.digest_of(target), key)
 

@@ -98,6 +98,52 @@ async def test_what_breaks_the_old_code(scratch, tmp_path, body, query, reason):
     assert (broken and broken["query"], broken and broken["reason"]) == (query, reason)
 
 
+@pytest.mark.parametrize(
+    ("index", "query"),
+    [
+        ("bookings (staff_id)", "insert_booking"),
+        ("bookings (service_id)", "insert_booking"),
+        ("bookings (customer_phone)", "insert_booking"),
+        ("bookings (starts_at)", "insert_booking"),
+        ("bookings (staff_id, starts_at)", "insert_booking"),
+        ("bookings (staff_id) WHERE status = 'confirmed' AND test_run IS NULL", "insert_booking"),
+        ("bookings (id, token_hash)", None),
+        ("bookings (token_hash)", None),
+        ("idempotency_keys (request_hash)", "claim_key"),
+        ("idempotency_keys (status)", "settle_key"),
+    ],
+)
+async def test_a_unique_index_on_what_the_old_code_repeats_breaks_it(scratch, tmp_path, index, query):
+    """The rows of the scratch schema have no repetition, so the index itself can be built."""
+    result = await rehearsed(scratch, tmp_path / "m", f'op.execute("CREATE UNIQUE INDEX once ON {index}")')
+    broken = result["broken"]
+    assert (broken and broken["query"]) == query
+    assert broken is None or broken["statement"] == f"CREATE UNIQUE INDEX once ON {index}"
+
+
+@pytest.mark.parametrize(
+    ("index", "query"),
+    [
+        ("walkin_tickets (day)", "insert_ticket"), ("walkin_tickets (number)", "insert_ticket"), ("walkin_tickets (customer_name)", "insert_ticket"),
+        ("walkin_tickets (request_hash)", "insert_ticket"), ("walkin_tickets (day, number)", None),
+    ],
+)
+async def test_a_unique_index_on_what_the_queue_repeats_breaks_it(scratch, tmp_path, index, query):
+    result = await rehearsed(scratch, tmp_path / "m", f'op.execute("CREATE UNIQUE INDEX once ON {index}")', walkin.REHEARSAL)
+    assert (result["broken"] and result["broken"]["query"]) == query
+
+
+async def test_what_a_migration_selects_is_among_its_statements_since_a_function_may_write(scratch, tmp_path):
+    body = (
+        'op.execute("CREATE FUNCTION tidy() RETURNS int LANGUAGE sql AS \'UPDATE bookings SET price = 2; SELECT 1\'")\n'
+        'op.execute("SELECT tidy()")\n'
+        'op.get_bind().execute(sa.text("SELECT id FROM bookings WHERE staff_id = ANY(:who)"), {"who": ["a", "b"]})'
+    )
+    result = await rehearsed(scratch, tmp_path / "m", body)
+    assert [sql.split()[0] for sql in result["sql"]] == ["CREATE", "SELECT", "SELECT"]
+    assert (result["sql"][1], result["broken"]) == ("SELECT tidy()", None)
+
+
 async def test_what_breaks_only_in_between_is_no_harm_since_a_migration_is_one_transaction(scratch, tmp_path):
     body = 'op.alter_column("bookings", "staff_name", new_column_name="barber")\nop.alter_column("bookings", "barber", new_column_name="staff_name")'
     assert (await rehearsed(scratch, tmp_path / "m", body))["broken"] is None

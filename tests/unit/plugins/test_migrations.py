@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.lookup.migrations import LookupModule, _said
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint, loses, plain
+from ansible_collections.barberpro.platform.plugins.module_utils._migrations import lint
 
 from tests.support import loopback
 from tests.support.loopback import Reply, Request
@@ -17,38 +17,7 @@ from tests.support.loopback import Reply, Request
 Check = Callable[..., str]
 DUE = [{"workload": "booking", "from": "0001", "to": "0002"}]
 STATEMENT = {"service": "booking", "sql": "A", "loses": ""}
-FINE: dict[str, Any] = {"serving": 3, "statements": [STATEMENT], "losing": [], "broken": [], "failures": [], "findings": []}
-
-
-@pytest.mark.parametrize(
-    ("sql", "how"),
-    [
-        ("ALTER TABLE a ADD COLUMN note text", ""),
-        ("CREATE TABLE a (id int)", ""),
-        ("CREATE INDEX i ON a (b)", ""),
-        ("ALTER TABLE a DROP CONSTRAINT narrow", ""),
-        ("ALTER TABLE a ALTER COLUMN b DROP NOT NULL, ALTER COLUMN b DROP DEFAULT", ""),
-        ("DROP INDEX i", ""),
-        ("INSERT INTO a VALUES ('update b; drop table c')", ""),
-        ("COMMENT ON TABLE a IS 'delete from b'", ""),
-        ("ALTER TABLE a DROP COLUMN b", "drops a column"),
-        ("alter table a\n  drop b", "drops a column"),
-        ("ALTER TABLE a DROP CONSTRAINT c, DROP COLUMN IF EXISTS b", "drops a column"),
-        ("-- away with it\nDROP TABLE a", "drops a table"),
-        ("/* x */ TRUNCATE a", "empties a table"),
-        ("ALTER TABLE a ALTER COLUMN b TYPE smallint USING b::smallint", "changes the type of a column"),
-        ("DELETE FROM a WHERE b", "deletes rows"),
-        ("WITH old AS (SELECT 1) DELETE FROM a USING old", "deletes rows"),
-        ("UPDATE a SET b = $1", "overwrites values"),
-        ("DO $$ BEGIN EXECUTE 'drop table a'; END $$", "runs a block that may do anything"),
-    ],
-)
-def test_statements_that_could_lose_data(sql: str, how: str) -> None:
-    assert loses(sql) == how
-
-
-def test_a_statement_is_shown_as_one_line() -> None:
-    assert plain("ALTER TABLE a -- why\n  ADD b int;\n") == "ALTER TABLE a ADD b int"
+FINE: dict[str, Any] = {"serving": 3, "tried": ["booking"], "statements": [STATEMENT], "losing": [], "broken": [], "failures": [], "findings": []}
 
 
 def test_the_linter_names_the_locks_that_customers_wait_for() -> None:
@@ -72,6 +41,38 @@ def test_a_table_that_is_made_with_them_locks_nobody_out() -> None:
     assert lint([]) == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "rule"),
+    [
+        ("TRUNCATE bookings", "truncating-table"),
+        ("TRUNCATE TABLE ONLY more, bookings CASCADE", "truncating-table"),
+        ("LOCK TABLE bookings", "locking-table"),
+        ("LOCK more, bookings IN SHARE MODE NOWAIT", "locking-table"),
+        ("LOCK TABLE bookings NOWAIT", "locking-table"),
+        ("CLUSTER bookings USING by_start", "clustering-table"),
+        ('TRUNCATE "bookings"', "truncating-table"),
+        ("REINDEX TABLE bookings", "require-concurrent-reindex"),
+    ],
+)
+def test_locks_that_are_held_until_the_migration_ends_are_refused(statement: str, rule: str) -> None:
+    found = lint(["CREATE TABLE more (id bigint)", 'CREATE TABLE "m" (id bigint)', statement])
+    assert [(item["statement"], item["rule"], item["refused"]) for item in found] == [(statement, rule, True)]
+    assert all(item["message"] and item["help"] for item in found)
+
+
+@pytest.mark.parametrize("statement", ["LOCK TABLE bookings IN ROW EXCLUSIVE MODE", "TRUNCATE more", "LOCK TABLE more", "SELECT 'TRUNCATE bookings'"])
+def test_locks_that_keep_nobody_waiting_pass(statement: str) -> None:
+    assert lint(["CREATE TABLE more (id bigint)", statement]) == []
+
+
+def test_what_the_linter_cannot_read_is_named_and_the_rest_judged_all_the_same() -> None:
+    found = lint(["FOO BAR", "ALTER TABLE bookings ADD CONSTRAINT narrow CHECK (price > 0)"])
+    assert [(item["statement"], item["rule"], item["message"], item["refused"]) for item in found[:1]] == [
+        ("FOO BAR", "syntax-error", "the linter cannot read it: its locks were not judged", False),
+    ]
+    assert [(item["rule"], item["refused"]) for item in found[1:]] == [("constraint-missing-not-valid", True)]
+
+
 def test_a_linter_that_is_missing_is_named() -> None:
     with pytest.raises(PlatformError, match=r"the linter of migrations \(/nowhere/squawk\) failed: .*; install squawk-cli for the interpreter"):
         lint(["SELECT 1"], "/nowhere/squawk")
@@ -93,6 +94,54 @@ def test_what_passes_is_said_with_what_to_know(check: Check) -> None:
         "passed: booking 0001 -> 0002: r3 works after 1 statement, tried in a scratch schema; 1 statement could lose data (DROP TABLE old); "
         "CREATE INDEX i ON a (b): Updates are blocked"
     )
+
+
+def test_what_is_not_tried_beside_what_is_is_said_with_the_reason(check: Check) -> None:
+    due = [*DUE, {"workload": "walkin_queue", "from": "", "to": "0001"}]
+    found = check("migrations", schema="t_1", migrations=due, rehearsal=FINE, reasons={"walkin_queue": "no revision of it serves yet"})
+    assert found == (
+        "passed: booking 0001 -> 0002: r3 works after 1 statement, tried in a scratch schema; walkin_queue nothing -> 0001: not tried, "
+        "no revision of it serves yet"
+    )
+
+
+AHEAD: dict[str, Any] = {"due": DUE, "services": [{"name": "booking"}], "untried": {}, "missing": []}
+BROKEN: dict[str, Any] = {"service": "booking", "statement": "ALTER TABLE a\n DROP b", "query": "insert_booking", "reason": 'column "b" is gone'}
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ({}, "passed: its services that keep tables are those that serve"),
+        ({"ahead": AHEAD | {"due": [], "services": []}}, "passed: no migration since r1"),
+        ({"ahead": AHEAD, "rehearsal": FINE}, "passed: booking 0001 -> 0002: r1 works after 1 statement, tried in a scratch schema"),
+        ({"ahead": AHEAD, "untried": "in a dry run"}, "passed: not tried, in a dry run"),
+        ({"untried": "database d at h:1 cannot be reached"}, "passed: not tried, database d at h:1 cannot be reached"),
+        (
+            {"ahead": AHEAD | {"due": [], "untried": {"booking": "its image does not say"}}},
+            "passed: booking: not tried, its image does not say",
+        ),
+        (
+            {"ahead": AHEAD, "rehearsal": FINE | {"broken": [BROKEN]}, "backups": ["T-before-r4", "T-before-r2"]},
+            'failed: r1 does not work on today\'s schema: since the statement "ALTER TABLE a DROP b" of a later release, query insert_booking of booking '
+            'fails (column "b" is gone); deploy forward (deploy_vertical.yml) instead, or return to the schema from before that first, which loses the '
+            "bookings made since: restore_backup.yml -e backup=T-before-r2 -e confirm=x",
+        ),
+        (
+            {"ahead": AHEAD, "rehearsal": FINE | {"failures": [{"service": "booking", "step": "prepare", "reason": "no database"}]}},
+            "failed: whether r1 works on today's schema cannot be tried: prepare of booking: no database; deploy forward (deploy_vertical.yml) instead: "
+            "no backup of the schema from before that was found",
+        ),
+        (
+            {"ahead": AHEAD | {"services": [], "missing": DUE}},
+            "failed: the schema of booking is at migration 0002, r1 knows 0001, and no kept revision has the image that brings it: whether the code of that "
+            "revision still works cannot be tried; name that image (-e '{\"image_overrides\": {\"KEY\": \"IMAGE\"}}', KEY of the image catalogue), "
+            "or deploy forward",
+        ),
+    ],
+)
+def test_whether_a_kept_revision_fits_todays_schema(check: Check, found: dict[str, Any], sentence: str) -> None:
+    assert check("schema_fits", revision=1, tenant="x", **found) == sentence
 
 
 @pytest.mark.parametrize(

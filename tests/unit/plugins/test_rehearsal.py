@@ -86,7 +86,7 @@ def test_all_is_well_and_nothing_is_left(cluster: Cluster) -> None:
         {"service": "booking", "sql": "ALTER TABLE a ADD b text", "loses": ""}, {"service": "booking", "sql": "DROP TABLE old", "loses": "drops a table"},
     ]
     assert found["losing"] == found["statements"][1:]
-    assert (found["broken"], found["findings"], found["serving"], found["changed"]) == ([], [], 3, False)
+    assert (found["broken"], found["findings"], found["serving"], found["changed"], found["tried"]) == ([], [], 3, False, ["booking"])
     assert cluster.deleted == [POD, SECRET]
     assert "secret-canary" not in json.dumps(found)
 
