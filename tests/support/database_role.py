@@ -20,7 +20,7 @@ def _environment() -> NativeEnvironment:
     return environment
 
 
-def _values(**given: str) -> dict[str, Any]:
+def _values(**given: Any) -> dict[str, Any]:
     """Return the role's variables as a run has them. They stand in the file after what they are made of."""
     found: dict[str, Any] = {}
     for part in ("defaults", "vars"):
@@ -53,6 +53,21 @@ def login(**given: str) -> str:
     values["__database_wanted"] = [{"name": given["database_app_role"], "password": given["database_app_password"]}]
     text = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__database_roles_sql"]
     return str(_environment().from_string(text).render(values))
+
+
+def closing(**given: Any) -> str:
+    """Return what closes other databases of the server."""
+    return str(_values(**given)["__database_closing"])
+
+
+def elsewhere(**given: str) -> str:
+    """Return what tells in which other databases a tenant's roles own something."""
+    return str(_values(**given)["__database_elsewhere"])
+
+
+def forget(**given: str) -> str:
+    """Return what drops, in the database that it is sent to, what a tenant's roles own."""
+    return str(_values(**given)["__database_forget"])
 
 
 def gone(**given: str) -> str:

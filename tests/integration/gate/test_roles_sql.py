@@ -32,9 +32,10 @@ def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> p
     return other
 
 
-def as_role(tenant: postgres.Tenant, role: str) -> psycopg.Connection:
+def as_role(tenant: postgres.Tenant, role: str, database: str = "") -> psycopg.Connection:
     """Log in as one of the tenant's roles; the server counts a connection that was closed until its process has ended."""
     values = {key: tenant.read(role, key) for key in ("host", "port", "dbname", "user", "password")}
+    values["dbname"] = database or values["dbname"]
     until = time.monotonic() + 10
     while True:
         try:
@@ -177,6 +178,33 @@ def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, ne
         assert [way for way in attempts(schema, neighbour.schema) if not refused(connection, way)] == []
 
 
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+def test_no_role_may_connect_to_a_database_that_every_server_has(pg: postgres.Server, tenant: postgres.Tenant, role: str, database: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match=f'permission denied for database "{database}"'):
+        as_role(tenant, role, database)
+    with psycopg.connect(pg.admin) as admin:
+        rights = f"SELECT has_database_privilege('public', '{database}', 'TEMP'), has_database_privilege('barberpro_pooler', '{database}', 'CONNECT')"
+        assert admin.execute(rights.encode()).fetchone() == (False, False)
+
+
+def test_closing_goes_round_what_is_not_the_administrators(pg: postgres.Server) -> None:
+    """A managed server has databases that its customers' administrator does not own, and names that are not there are no reason to stop."""
+    with psycopg.connect(pg.admin, autocommit=True) as admin:
+        for statement in ("CREATE ROLE of_the_provider", "CREATE DATABASE providers OWNER of_the_provider", "CREATE ROLE managed_admin"):
+            admin.execute(statement.encode())
+        try:
+            admin.execute("SET ROLE managed_admin")
+            admin.execute(database_role.closing(database_closed_databases=["providers", "nothing"]).encode())
+            admin.execute("RESET ROLE")
+            assert admin.execute("SELECT has_database_privilege('public', 'providers', 'CONNECT')").fetchone() == (True,)
+            admin.execute(database_role.closing(database_closed_databases=["providers", "nothing"]).encode())
+            assert admin.execute("SELECT has_database_privilege('public', 'providers', 'CONNECT')").fetchone() == (False,)
+        finally:
+            for statement in ("DROP DATABASE providers", "DROP ROLE of_the_provider", "DROP ROLE managed_admin"):
+                admin.execute(statement.encode())
+
+
 def test_only_the_pooler_may_look_logins_up(pg: postgres.Server, tenant: postgres.Tenant, check: Callable[..., str]) -> None:
     with psycopg.connect(
         host="127.0.0.1", port=pg.port, dbname="barberpro", user="barberpro_pooler", password=postgres.POOLER, sslmode="disable", autocommit=True
@@ -199,3 +227,26 @@ def test_connections_end_with_their_role(pg: postgres.Server, neighbour: postgre
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
         assert other.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_large_objects_go_with_their_role(pg: postgres.Server, tmp_path: Path) -> None:
+    """Every role may make large objects, which lie in no schema: those here, and those of a database that was closed only later."""
+    leaving = postgres.create_tenant(pg, tmp_path / "leaving")
+    elsewhere = pg.admin.replace("dbname=barberpro", "dbname=postgres")
+    made = {}
+    for role in ROLES:
+        with as_role(leaving, role) as connection:
+            ((made[role],),) = connection.execute("SELECT lo_from_bytea(0, 'kept')").fetchall()
+    with psycopg.connect(elsewhere, autocommit=True) as admin:
+        admin.execute(f"SET ROLE {leaving.schema}_app; SELECT lo_from_bytea(0, 'kept'); RESET ROLE".encode())
+    with psycopg.connect(pg.admin, autocommit=True) as admin:
+        found = [name for (name,) in admin.execute(database_role.elsewhere(database_schema=leaving.schema).encode()).fetchall()]
+    assert found == ["postgres"]
+    for name in found:
+        with psycopg.connect(pg.admin.replace("dbname=barberpro", f"dbname={name}"), autocommit=True) as admin:
+            admin.execute(database_role.forget(database_schema=leaving.schema).encode())
+            assert admin.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (0,)
+    with psycopg.connect(pg.admin, autocommit=True) as admin:
+        admin.execute(database_role.gone(database_schema=leaving.schema).encode())
+        assert admin.execute("SELECT count(*) FROM pg_largeobject_metadata WHERE oid = ANY(%s)", (list(made.values()),)).fetchone() == (0,)
+        assert admin.execute("SELECT count(*) FROM pg_roles WHERE rolname LIKE %s", (f"{leaving.schema}%",)).fetchone() == (0,)
