@@ -35,6 +35,11 @@ def _rendered(value: Any, values: dict[str, Any]) -> Any:
     return _environment().from_string(value).render(values) if isinstance(value, str) else value
 
 
+def render(template: str, **values: Any) -> str:
+    """Return a variable of a role, rendered."""
+    return str(_environment().from_string(template).render(values))
+
+
 def shared(**given: str) -> str:
     """Return what makes the part of the database that tenants share."""
     return str(_values(**given)["__database_shared_sql"])

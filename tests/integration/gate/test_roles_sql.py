@@ -167,7 +167,7 @@ def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, ne
         admin.execute(database_role.login(database_schema=schema, database_app_role=f"{schema}_app_b", database_app_password="second").encode())
         limits = admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", (f"{schema}_app%",)).fetchall()
         known = admin.execute("SELECT role, tenant FROM platform.logins WHERE tenant = %s ORDER BY 1", (schema,)).fetchall()
-    assert limits == [(f"{schema}_app", 120), (f"{schema}_app_b", 120)]
+    assert limits == [(f"{schema}_app", 50), (f"{schema}_app_b", 50)]
     assert known == [(f"{schema}_{role}", schema) for role in ("app", "app_b", "ro")]
     (tenant.app_dir / "user").write_text(f"{schema}_app_b")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
