@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,6 +11,7 @@ from ansible_collections.barberpro.platform.plugins.filter.scram import scram
 from jinja2.nativetypes import NativeEnvironment
 
 from tests.support.cluster import ROOT
+from tests.support.playbooks import Run, play
 
 ROLE = ROOT / "roles" / "database"
 
@@ -65,14 +68,17 @@ def closing(**given: Any) -> str:
     return str(_values(**given)["__database_closing"])
 
 
-def elsewhere(**given: str) -> str:
-    """Return what tells in which other databases a tenant's roles own something."""
-    return str(_values(**given)["__database_elsewhere"])
-
-
-def forget(**given: str) -> str:
-    """Return what drops, in the database that it is sent to, what a tenant's roles own."""
-    return str(_values(**given)["__database_forget"])
+def run(port: int, folder: Path, schema: str, *tasks: str, **values: Any) -> Run:
+    """Have Ansible run tasks of the role against a server of the test's own, whose administrator is trusted."""
+    given = {
+        "database_admin_host": "127.0.0.1", "database_admin_port": port, "database_admin_user": "admin", "database_admin_sslmode": "disable",
+        "database_schema": schema, "database_owner_password": "o", "database_app_password": "a", "database_readonly_password": "r", **values,
+    }
+    included = [{"name": name, "ansible.builtin.include_role": {"name": "barberpro.platform.database", "tasks_from": f"{name}.yml"}} for name in tasks]
+    book = folder / "play.yml"
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": included}]))
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    return play(str(book), inventory="localhost,", extra={**given, **local})
 
 
 def gone(**given: str) -> str:

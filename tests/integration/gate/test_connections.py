@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +11,6 @@ import yaml
 from tests.integration.services import postgres
 from tests.support import database_role
 from tests.support.cluster import ROOT
-from tests.support.playbooks import Run, play
 
 TIERS = yaml.safe_load((ROOT / "roles" / "vertical_base" / "defaults" / "main.yml").read_text())["vertical_base_tiers"]
 PIPELINE = yaml.safe_load((ROOT / "roles" / "pipeline" / "vars" / "main.yml").read_text())
@@ -24,19 +21,6 @@ def limit_of(tier: str) -> int:
     """Return what the pipeline tells the role."""
     values = {"vertical_base_tiers": TIERS, "pipeline_tier": tier}
     return int(database_role.render(PIPELINE["__pipeline_connections"], **values))
-
-
-def run(pg: postgres.Server, folder: Path, schema: str, *tasks: str, **values: Any) -> Run:
-    """Run tasks of the role against the server."""
-    given = {
-        "database_admin_host": "127.0.0.1", "database_admin_port": pg.port, "database_admin_user": "admin", "database_admin_sslmode": "disable",
-        "database_schema": schema, "database_owner_password": "o", "database_app_password": "a", "database_readonly_password": "r", **values,
-    }
-    included = [{"name": name, "ansible.builtin.include_role": {"name": "barberpro.platform.database", "tasks_from": f"{name}.yml"}} for name in tasks]
-    book = folder / "play.yml"
-    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": included}]))
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    return play(str(book), inventory="localhost,", extra={**given, **local})
 
 
 def held(pg: postgres.Server, schema: str) -> tuple[int, int]:
@@ -63,7 +47,7 @@ def test_a_tier_is_brought_into_force_and_too_large_a_one_is_refused(pg: postgre
     others = held(pg, schema)[1]
     # What is left to promise is one connection too few for the tier.
     kept = int(postgres.FAST["max_connections"]) - SUPERUSERS - others - (limit - 1)
-    refused = run(pg, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit, database_connections_kept=kept)
+    refused = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit, database_connections_kept=kept)
     assert refused.code != 0
     assert (
         f"database_connection_limit: role {schema}_app is to hold {limit} connections (it may hold 0 now), and PostgreSQL at 127.0.0.1:{pg.port} has "
@@ -71,17 +55,19 @@ def test_a_tier_is_brought_into_force_and_too_large_a_one_is_refused(pg: postgre
         f"other tenants' roles may hold {others}. Nothing was changed. Raise max_connections"
     ) in refused.words()
     assert held(pg, schema) == (0, others)
-    taken = run(pg, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit, database_connections_kept=kept - 1)
+    taken = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit, database_connections_kept=kept - 1)
     assert taken.code == 0, taken.output
     assert held(pg, schema) == (limit, others)
     # Who is there already goes on, and down, when there is less than there was.
     for tier in ("large", "small"):
-        again = run(pg, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit_of(tier), database_connections_kept=kept + 50)
+        less = {"database_connection_limit": limit_of(tier), "database_connections_kept": kept + 50}
+        again = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", **less)
         assert again.code == 0, again.output
         assert held(pg, schema)[0] == limit_of(tier)
 
 
 @pytest.mark.parametrize(("overcommit", "code"), [(1.0, 2), (1000.0, 0)])
 def test_connections_can_be_promised_more_than_once(pg: postgres.Server, tmp_path: Path, overcommit: float, code: int) -> None:
-    found = run(pg, tmp_path, "t_more_than_once", "inspect", "room", database_connection_limit=118, database_connection_overcommit=overcommit)
+    promised = {"database_connection_limit": 118, "database_connection_overcommit": overcommit}
+    found = database_role.run(pg.port, tmp_path, "t_more_than_once", "inspect", "room", **promised)
     assert found.code == code, found.output
