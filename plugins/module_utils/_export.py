@@ -22,8 +22,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._sql import con
 
 SEALED = "bookings"
 """The table whose rows only the service can read: it holds the key."""
-INTERNAL = ("data_keys", "idempotency_keys")
-"""Tables that say nothing of the business: wrapped keys, and fingerprints of requests."""
+INTERNAL = ("data_keys", "idempotency_keys", "migration_lock")
+"""Tables that say nothing of the business: wrapped keys, fingerprints of requests, and what migrations lock."""
 TABLES = """
 SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename !~ '^alembic_version' AND NOT tablename = ANY(%s) ORDER BY 1
 """

@@ -9,7 +9,7 @@ The server itself judges (``has_schema_privilege`` knows memberships, owners and
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
@@ -77,7 +77,22 @@ IDENTITY = f"{SHARED_SCHEMA}.tenant"
 """The function that says whose a session is, by its login; row-level security of shared tables asks it."""
 UNBOUND = frozenset({"truncate", "references", "trigger"})
 """Privileges on tables that row-level security does not bind (PostgreSQL's documentation, section Row Security Policies)."""
+HERE = """
+SELECT r.rolname, p.make, p.temporary FROM (SELECT 'public' AS rolname UNION ALL SELECT unnest(%s::text[])) r
+CROSS JOIN LATERAL (SELECT has_database_privilege(r.rolname, current_database(), 'CREATE') AS make,
+                           has_database_privilege(r.rolname, current_database(), 'TEMP') AS temporary) p
+WHERE p.make OR p.temporary ORDER BY r.rolname <> 'public', r.rolname
+"""
 CONNECT = "SELECT has_database_privilege('public', current_database(), 'CONNECT')"
+# The server's other databases to which everybody, or a tenant's role, may connect. What a role makes there no schema's privileges bound.
+ELSEWHERE = """
+SELECT d.datname, r.rolname FROM pg_catalog.pg_database d
+CROSS JOIN LATERAL (
+  SELECT 'public' AS rolname WHERE has_database_privilege('public', d.oid, 'CONNECT') UNION ALL
+  SELECT asked FROM unnest(%s::text[]) asked
+  WHERE NOT has_database_privilege('public', d.oid, 'CONNECT') AND has_database_privilege(asked, d.oid, 'CONNECT')) r
+WHERE d.datallowconn AND d.datname <> current_database() ORDER BY 1, 2
+"""
 
 
 def schemas_of(secrets: Iterable[Mapping[str, Any]], tenants: Mapping[str, str]) -> dict[str, str]:
@@ -138,6 +153,7 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
     cursor.execute(CONNECT)
     if cursor.fetchone()[0]:
         find("PUBLIC", None, "may connect to the tenants' database; revoke CONNECT from PUBLIC")
+    _databases(cursor, roles, find)
     for role, (powers, groups) in ((role, known[role]) for role in roles):
         for what in [*powers, *(f"is a member of role {group}" for group in groups if owners.get(group) != owners[role])]:
             find(role, None, what)
@@ -150,6 +166,31 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
         if schema not in schemas or owners.get(role) != schemas[schema]:
             find(role, schemas.get(schema), what)
     return {"roles": len(roles), "schemas": len(names), "pairs": len(roles) * max(0, len(names) - 1), "findings": found}
+
+
+def _databases(cursor: Any, roles: Sequence[str], find: Callable[[str, str | None, str], None]) -> None:
+    """Find rights on this database beyond connecting, and other databases that are open."""
+    cursor.execute(HERE, (list(roles),))
+    everybody: set[str] = set()
+    for role, make, temporary in cursor.fetchall():
+        if role == "public":
+            everybody = {*(["make"] if make else []), *(["temporary"] if temporary else [])}
+            if make:
+                find("PUBLIC", None, "may create schemas in the tenants' database; revoke CREATE from PUBLIC")
+            if temporary:
+                find("PUBLIC", None, "may make temporary tables in the tenants' database; revoke TEMPORARY from PUBLIC")
+            continue
+        if make and "make" not in everybody:
+            find(role, None, "may create schemas in the tenants' database")
+        if temporary and "temporary" not in everybody:
+            find(role, None, "may make temporary tables in the tenants' database")
+    cursor.execute(ELSEWHERE, (list(roles),))
+    for database, role in cursor.fetchall():
+        if role == "public":
+            statement = f"REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC"
+            find("PUBLIC", None, f"may connect to database {database}, and so may every tenant's role; {statement}")
+        else:
+            find(role, None, f"may connect to database {database}")
 
 
 def _rights(cursor: Any, roles: Sequence[str], names: Sequence[str], shared: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import cluster
+from tests.support import cluster, sql
 from tests.support.playbooks import deploy_new
 
 pytestmark = pytest.mark.cluster("beside")
@@ -28,6 +28,8 @@ def expect(namespace: str, tier: str) -> None:
     limits = cluster.objects("limitrange", "tier", "-n", namespace)[0]["spec"]["limits"]
     assert limits[0]["max"] == {"cpu": wanted["cpu"], "memory": wanted["memory"]}
     assert limits[1]["max"]["storage"] == wanted["storage"]
+    role = f"{sql.schema_of(namespace.removeprefix('tenant-'))}_app"
+    assert sql.rows(f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{role}'") == [(wanted["connections"] + 10,)]
 
 
 def written(namespace: str) -> dict[str, str]:
@@ -38,6 +40,15 @@ def written(namespace: str) -> dict[str, str]:
 def test_up_refused_and_down(boedo: str) -> None:
     namespace = f"tenant-{boedo}"
     expect(namespace, "small")
+    before = written(namespace)
+    run = deploy_new(boedo, extra={"tier": "medium", "database_connections_kept": 960})
+    assert run.code != 0
+    assert "is to hold 90 connections (it may hold 50 now), and PostgreSQL at" in run.words()
+    assert "max_connections is 1000, 963 are kept for administrators, migrations, backups and exports" in run.words()
+    assert run.report["stages"][0]["result"] == "failed"
+    assert written(namespace) == before
+    expect(namespace, "small")
+
     run = deploy_new(boedo, extra={"tier": "medium"})
     assert run.code == 0, run.output
     expect(namespace, "medium")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
@@ -96,6 +98,19 @@ def test_services_reach_the_pooler_of_their_tier_and_no_other_way(caballito: str
     closed = ["pooler-medium.barberpro-data.svc:6432", "pooler-enterprise.barberpro-data.svc:6432", "postgresql.barberpro-data.svc:5432"]
     found = probe(caballito, "booking", *[word for target in closed for word in ("--closed", target)])
     assert [item["actual"] for item in found] == ["closed"] * 3
+
+
+@pytest.mark.parametrize("secret", ["booking-database", "booking-database-owner", "booking-database-readonly"])
+def test_no_other_database_of_the_server_takes_a_tenants_role(caballito: str, secret: str) -> None:
+    """Tried from where the administrator connects; the server itself asks a tenant's role for no password there, and has taken everybody's right away."""
+    data = cluster.objects("secret", secret, "-n", f"tenant-{caballito}")[0]["data"]
+    login = {key: base64.b64decode(data[key]).decode() for key in ("user", "password")}
+    sql.as_login(login).close()
+    for database in ("postgres", "template1"):
+        with pytest.raises(psycopg.OperationalError, match=f'no pg_hba.conf entry for host .*, user "{login["user"]}", database "{database}"'):
+            sql.as_login(login, database)
+    open_to_all = "SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege('public', oid, 'CONNECT, TEMP')"
+    assert sql.rows(open_to_all) == []
 
 
 def test_too_many_connections_are_refused_and_the_neighbour_goes_on(caballito: str, boedo: str) -> None:

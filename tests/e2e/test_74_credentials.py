@@ -18,9 +18,12 @@ BOUND = 240.0
 """Seconds within which pods must have changed over."""
 
 
-def secret_of(tenant: str) -> dict[str, str]:
-    """Return the credentials that the services are given."""
-    data = cluster.objects("secret", "booking-database", "-n", f"tenant-{tenant}")[0]["data"]
+JOBS = ("booking-database-owner", "booking-database-readonly")
+
+
+def secret_of(tenant: str, name: str = "booking-database") -> dict[str, str]:
+    """Return the credentials that the services, or jobs, are given."""
+    data = cluster.objects("secret", name, "-n", f"tenant-{tenant}")[0]["data"]
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
@@ -60,6 +63,9 @@ def test_a_dry_run_says_what_it_would_do(caballito: str) -> None:
 def test_customers_notice_nothing_and_both_roles_are_good(caballito: str) -> None:
     before = secret_of(caballito)
     FIRST.update(before)
+    jobs = {name: secret_of(caballito, name) for name in JOBS}
+    # Migrations and exports at work: a session that is open goes on.
+    working = [sql.as_login(login) for login in jobs.values()]
     with Customers(caballito, "/api/v1/business", pause=0.1) as customers:
         run = rotate(caballito)
         assert run.code == 0, run.output
@@ -78,6 +84,15 @@ def test_customers_notice_nothing_and_both_roles_are_good(caballito: str) -> Non
     customers.assert_served(at_least=200)
     for login in (before, after):
         assert sql.can_log_in(login["user"], login["password"])
+    for connection in working:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        connection.close()
+    for name, old in jobs.items():
+        new = secret_of(caballito, name)
+        assert new == {**old, "password": new["password"]}
+        assert new["password"] not in run.output
+        assert f"role {new['user']} has a new password of {maker}; the next job uses it" in run.words()
+        assert (sql.can_log_in(old["user"], old["password"]), sql.can_log_in(new["user"], new["password"])) == (False, True)
 
 
 def test_a_deploy_leaves_the_pair_as_it_is(caballito: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import subprocess
 import threading
@@ -11,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.e2e.test_50_tenants import probe
-from tests.support import cluster
+from tests.support import backups, cluster, looks
 from tests.support.playbooks import Run, play
 
 pytestmark = pytest.mark.cluster("beside")
 
 CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": "+5491155501987"}
 CONTROL = f"control-{uuid.uuid4().hex}"
+# A copy of the tenant's backup that somebody keeps elsewhere: offboarding does not know of it, so only the destroyed key keeps it closed.
+KEPT = "kept-elsewhere/copy.dump"
 DATABASE = ("-n", "barberpro-data", "postgresql-0", "--")
 VAULT = ("-n", "barberpro-vault", "vault-0", "--")
 
@@ -94,6 +99,16 @@ def offboard(tenant: str, *arguments: str, confirm: str | None = None, folder: P
     return play("offboard_tenant.yml", *arguments, extra={**extra, **({"pipeline_export_path": str(folder)} if folder else {})})
 
 
+def certificates() -> list[list[str]]:
+    """Return the names of every certificate that a Secret of the cluster holds."""
+    found = []
+    for secret in cluster.objects("secrets", "--all-namespaces", "--field-selector", "type=kubernetes.io/tls"):
+        pem = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+        with contextlib.suppress(x509.ExtensionNotFound):
+            found.append(pem.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName))
+    return found
+
+
 def test_a_token_of_one_tenant_opens_its_own_key_only(caballito: str, boedo: str) -> None:
     own = log_in(caballito, f"tenant-{caballito}")
     assert "plaintext" in unwrap(own, f"tenant-{caballito}")
@@ -144,6 +159,18 @@ def test_the_volume_holds_no_customer_and_the_search_would_find_one(boedo: str) 
     assert on_disk(CONTROL)["postgresql"]
 
 
+def test_a_backup_holds_no_customer_and_the_search_would_find_one(boedo: str) -> None:
+    path = backups.take(boedo, "before-it-leaves")
+    backups.inside(f"mkdir -p /backups/{Path(KEPT).parent} && cp {path} /backups/{KEPT}")
+    for text in CANARY.values():
+        found = backups.search(text)
+        assert path.removeprefix("/backups/") in found.files
+        assert (found.raw, found.unpacked) == ([], [])
+    control = backups.search(CONTROL)
+    assert sorted(control.unpacked) == sorted([path.removeprefix("/backups/"), KEPT])
+    assert control.raw == [], "the dump is not compressed: a plain search would have done"
+
+
 def test_what_must_be_kept_is_kept(boedo: str) -> None:
     unconfirmed = offboard(boedo, confirm="another")
     assert "repeat the name in confirm_offboarding (given: 'another')" in unconfirmed.words()
@@ -159,6 +186,7 @@ def test_what_must_be_kept_is_kept(boedo: str) -> None:
 
 
 def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(boedo: str, caballito: str, tmp_path: Path) -> None:
+    assert looks.record(boedo) == [cluster.facts()["node_ip"]]
     run = offboard(boedo, folder=tmp_path)
     assert run.code == 0, run.output
     (folder,) = (tmp_path / boedo).iterdir()
@@ -166,11 +194,13 @@ def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(boedo: str, caball
     customers = [json.loads(line)["customer_name"] for line in (folder / "bookings.jsonl").read_text().splitlines()]
     assert CANARY["name"] in customers
     assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=False).returncode == 0
+    assert not (folder / "migration_lock.jsonl").exists()
     # What stays is the signed record.
     verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "record.pem", "-rawin", "-in", "record.json", "-sigfile", "record.sig"]
     assert subprocess.run(verify, cwd=folder, capture_output=True, check=True).stdout == b"Signature Verified Successfully\n"
     record = json.loads((folder / "record.json").read_text())
     assert [step["step"] for step in record["steps"]] == ["export", "workloads", "key", "database", "backups", "name", "records"]
+    assert next(step["removed"] for step in record["steps"] if step["step"] == "backups") is True
     # Nothing else does: namespace, names, history, schema, roles, key.
     assert not cluster.exists("namespace", f"tenant-{boedo}")
     left = cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={boedo}")
@@ -180,9 +210,31 @@ def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(boedo: str, caball
     assert inside(*DATABASE, "psql", "-qAt", "-d", "barberpro", "-c", query).split() == ["0", "0"]
     assert on_disk(CANARY["name"]) == nowhere()
     assert on_disk(CANARY["phone"]) == nowhere()
+    # Its backups are gone. A copy elsewhere has what was never encrypted, and of customers nothing that can be read.
+    for text in CANARY.values():
+        found = backups.search(text)
+        assert [file for file in found.files if file.startswith(f"{boedo}/")] == []
+        assert (found.raw, found.unpacked) == ([], [])
+    assert backups.search(CONTROL).unpacked == [KEPT]
+    backups.inside(f"rm -rf /backups/{Path(KEPT).parent}")
     # The write-ahead log still has what was never encrypted, as the document says: the search works.
     assert on_disk(CONTROL)["postgresql"]
     assert cluster.ask(caballito).status == 200
+
+
+def test_the_name_leads_nowhere_and_no_certificate_is_its_own(boedo_gone: str) -> None:
+    """The zone's own server, the gateway, and what the gateway's namespace holds; the certificate of all hosts is the zone's and stays."""
+    host = cluster.host_of(boedo_gone)
+    assert looks.rcode(host) == "NXDOMAIN"
+    assert looks.rcode(cluster.host_of(cluster.CABALLITO)) == "NOERROR"
+    assert cluster.ask(boedo_gone).status == 404
+    assert [item["metadata"]["name"] for item in cluster.objects("httproutes", "--all-namespaces") if host in item["spec"].get("hostnames", [])] == []
+    names = {name for secret in certificates() for name in secret}
+    assert host not in names
+    assert f"*.{cluster.facts()['dns']['zone']}" in names, "the search finds certificates"
+    for gateway in cluster.objects("gateways", "--all-namespaces"):
+        assert [listener for listener in gateway["spec"]["listeners"] if listener.get("hostname") == host] == []
+        assert boedo_gone not in json.dumps(cluster.objects("secrets,configmaps", "-n", gateway["metadata"]["namespace"]))
 
 
 def test_a_second_run_has_nothing_to_do(boedo_gone: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,6 +11,7 @@ from ansible_collections.barberpro.platform.plugins.filter.scram import scram
 from jinja2.nativetypes import NativeEnvironment
 
 from tests.support.cluster import ROOT
+from tests.support.playbooks import Run, play
 
 ROLE = ROOT / "roles" / "database"
 
@@ -20,7 +23,7 @@ def _environment() -> NativeEnvironment:
     return environment
 
 
-def _values(**given: str) -> dict[str, Any]:
+def _values(**given: Any) -> dict[str, Any]:
     """Return the role's variables as a run has them. They stand in the file after what they are made of."""
     found: dict[str, Any] = {}
     for part in ("defaults", "vars"):
@@ -33,6 +36,11 @@ def _rendered(value: Any, values: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_rendered(item, values) for item in value]
     return _environment().from_string(value).render(values) if isinstance(value, str) else value
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a variable of a role, rendered."""
+    return str(_environment().from_string(template).render(values))
 
 
 def shared(**given: str) -> str:
@@ -53,6 +61,24 @@ def login(**given: str) -> str:
     values["__database_wanted"] = [{"name": given["database_app_role"], "password": given["database_app_password"]}]
     text = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__database_roles_sql"]
     return str(_environment().from_string(text).render(values))
+
+
+def closing(**given: Any) -> str:
+    """Return what closes other databases of the server."""
+    return str(_values(**given)["__database_closing"])
+
+
+def run(port: int, folder: Path, schema: str, *tasks: str, **values: Any) -> Run:
+    """Have Ansible run tasks of the role against a server of the test's own, whose administrator is trusted."""
+    given = {
+        "database_admin_host": "127.0.0.1", "database_admin_port": port, "database_admin_user": "admin", "database_admin_sslmode": "disable",
+        "database_schema": schema, "database_owner_password": "o", "database_app_password": "a", "database_readonly_password": "r", **values,
+    }
+    included = [{"name": name, "ansible.builtin.include_role": {"name": "barberpro.platform.database", "tasks_from": f"{name}.yml"}} for name in tasks]
+    book = folder / "play.yml"
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": included}]))
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    return play(str(book), inventory="localhost,", extra={**given, **local})
 
 
 def gone(**given: str) -> str:

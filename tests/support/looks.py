@@ -8,6 +8,7 @@ from typing import Any
 
 import dns.message
 import dns.query
+import dns.rcode
 import dns.rdatatype
 
 from tests.support import cluster, sql
@@ -44,12 +45,20 @@ def versions(tenant: str) -> dict[str, str]:
     return {f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
 
 
+def _answer(host: str) -> dns.message.Message:
+    """Ask the zone's own server for the addresses of a host."""
+    zone = cluster.facts()["dns"]
+    return dns.query.udp(dns.message.make_query(f"{host}.", dns.rdatatype.A), zone["server"], port=zone["port"], timeout=5)
+
+
 def record(tenant: str) -> list[str]:
     """Return what the zone's own server says about the tenant's host."""
-    zone = cluster.facts()["dns"]
-    query = dns.message.make_query(f"{cluster.host_of(tenant)}.", dns.rdatatype.A)
-    answer = dns.query.udp(query, zone["server"], port=zone["port"], timeout=5)
-    return sorted(str(item) for found in answer.answer for item in found)
+    return sorted(str(item) for found in _answer(cluster.host_of(tenant)).answer for item in found)
+
+
+def rcode(host: str) -> str:
+    """Return how the zone's own server answers for a host: NOERROR when it knows it, NXDOMAIN when there is no such name."""
+    return dns.rcode.to_text(_answer(host).rcode())
 
 
 def of(tenant: str) -> dict[str, Any]:

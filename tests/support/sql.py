@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -85,10 +86,17 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
     return {key: [kept for row in part if (kept := _without(beside, row)) is not None] for key, part in {**found, "heads": heads}.items()}
 
 
+def as_login(login: Mapping[str, str], database: str = "barberpro") -> psycopg.Connection[Any]:
+    """Log in with a user and a password, as the runner reaches the server."""
+    return psycopg.connect(
+        host=cluster.facts()["node_ip"], port=30432, user=login["user"], password=login["password"], dbname=database, sslmode="require", autocommit=True
+    )
+
+
 def can_log_in(user: str, password: str) -> bool:
     """Say whether a role can log in with a password."""
     try:
-        psycopg.connect(host=cluster.facts()["node_ip"], port=30432, user=user, password=password, dbname="barberpro", sslmode="require").close()
+        as_login({"user": user, "password": password}).close()
     except psycopg.OperationalError:
         return False
     return True

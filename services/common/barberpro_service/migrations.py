@@ -8,7 +8,6 @@ what an older revision uses goes away a release later.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 
 from sqlalchemy import Connection, text
@@ -27,6 +26,9 @@ LOG = logger(__name__)
 SESSION = {"lock_timeout": "3000", "statement_timeout": "300000", "idle_in_transaction_session_timeout": "60000"}
 LOCK_NOT_AVAILABLE = "55P03"
 INSUFFICIENT_PRIVILEGE = "42501"
+# Who finds no table and makes one while another does the same is told so by an index or by the name.
+MADE_MEANWHILE = ("23505", "42P07")
+LOCK = "migration_lock"
 
 
 def _upgrade(connection: Connection, migrations: Migrations) -> None:
@@ -63,17 +65,41 @@ async def check_schema(engine: AsyncEngine, migrations: Migrations) -> str:
     return f"schema at {found}, needed {head}"
 
 
-async def _exclusive(connection: AsyncConnection, schema: str, seconds: float) -> None:
-    """Take the schema's advisory lock: two migrate jobs must not race. Advisory locks are per database, hence the hash."""
-    key = int.from_bytes(hashlib.sha256(f"barberpro-migrate:{schema}".encode()).digest()[:8], "big", signed=True)
-    deadline = time.monotonic() + seconds
-    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+async def _make_lock(connection: AsyncConnection, schema: str) -> None:
+    """Make the table that stands for the right to migrate this schema, where it is missing."""
+    if await connection.scalar(text("SELECT to_regclass(:name)"), {"name": f'"{schema}".{LOCK}'}) is None:
+        try:
+            await connection.execute(text(f'CREATE TABLE IF NOT EXISTS "{schema}".{LOCK} ()'))
+        except DBAPIError as error:
+            if sqlstate_of(error) not in MADE_MEANWHILE:
+                raise
+            await connection.rollback()
+    await connection.commit()
+
+
+async def _exclusive(connection: AsyncConnection, schema: str, deadline: float, seconds: float) -> None:
+    """Begin the transaction that migrates by locking the schema's own table: two migrate jobs must not race.
+
+    The lock ends with the transaction. It is none of the advisory ones, whose keys every role of the database may hold: names of schemas
+    can be read by all, so a neighbour could keep this tenant from ever deploying. A table is locked by those with rights on it alone.
+    """
+    while True:
+        patience = max(1, min(int(SESSION["lock_timeout"]), int((deadline - time.monotonic()) * 1000)))
+        try:
+            await connection.execute(text(f"SET LOCAL lock_timeout = {patience}"))
+            # Readers go on: backups and exports read every table.
+            await connection.execute(text(f'LOCK TABLE "{schema}".{LOCK} IN EXCLUSIVE MODE'))
+            await connection.execute(text(f"SET LOCAL lock_timeout = {SESSION['lock_timeout']}"))
+            return
+        except DBAPIError as error:
+            await connection.rollback()
+            if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
+                raise
         if time.monotonic() > deadline:
             raise MigrationError(
                 f"schema {schema}: another migration holds the lock for more than {seconds:g} s; look for a stuck migrate job"
             )
         LOG.info("another migration is running, waiting", schema=schema)
-        await asyncio.sleep(0.5)
 
 
 async def _migrate_once(connection: AsyncConnection, migrations: Migrations) -> tuple[str | None, str]:
@@ -87,9 +113,14 @@ async def _migrate_once(connection: AsyncConnection, migrations: Migrations) -> 
     return found, head
 
 
-async def _with_retries(connection: AsyncConnection, schema: str, migrations: Migrations, attempts: int) -> tuple[str | None, str]:
+async def _with_retries(
+    connection: AsyncConnection, schema: str, migrations: Migrations, wait_seconds: float, attempts: int
+) -> tuple[str | None, str]:
+    deadline = time.monotonic() + wait_seconds
     for attempt in range(1, attempts + 1):
         try:
+            await _make_lock(connection, schema)
+            await _exclusive(connection, schema, deadline, wait_seconds)
             return await _migrate_once(connection, migrations)
         except DBAPIError as error:
             await connection.rollback()
@@ -120,12 +151,8 @@ async def migrate(
                 raise MigrationError(
                     f"schema {settings.schema} does not exist in database {settings.dbname}; create it with the tenant's roles first"
                 )
-            # A session-level lock outlives the commits of the migration; closing the connection gives it back.
-            await _exclusive(connection, settings.schema, wait_seconds)
+            before, after = await _with_retries(connection, settings.schema, migrations, wait_seconds, attempts)
             await connection.commit()
-            before, after = await _with_retries(connection, settings.schema, migrations, attempts)
-            await connection.commit()
-            await connection.invalidate()
         return before, after
     finally:
         await engine.dispose()

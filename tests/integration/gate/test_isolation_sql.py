@@ -188,6 +188,31 @@ def test_everybody_may_connect_or_create(report: Callable[..., dict[str, Any]], 
         tenant.sql("REVOKE CONNECT ON DATABASE barberpro FROM PUBLIC; DROP SCHEMA nobodys")
 
 
+def test_another_database_that_is_open_is_named(report: Callable[..., dict[str, Any]], tenant: postgres.Tenant) -> None:
+    """A database of the server that nobody closed, and one that lets a single role in; what takes no connections is closed."""
+    app = f"{tenant.schema}_app"
+    tenant.sql("CREATE DATABASE accounts")
+    tenant.sql(f"GRANT CONNECT ON DATABASE template1 TO {app}")
+    try:
+        assert report()["findings"] == [
+            "PUBLIC may connect to database accounts, and so may every tenant's role; REVOKE CONNECT, TEMPORARY ON DATABASE accounts FROM PUBLIC",
+            f"role {app} of tenant shop-0000 may connect to database template1",
+        ]
+        tenant.sql("REVOKE CONNECT ON DATABASE accounts FROM PUBLIC")
+        tenant.sql(f"GRANT CREATE ON DATABASE barberpro TO {app}")
+        assert report()["findings"] == [
+            f"role {app} of tenant shop-0000 may create schemas in the tenants' database",
+            f"role {app} of tenant shop-0000 may connect to database template1",
+        ]
+        tenant.sql("GRANT TEMP ON DATABASE barberpro TO PUBLIC")
+        assert "PUBLIC may make temporary tables in the tenants' database; revoke TEMPORARY from PUBLIC" in report()["findings"]
+    finally:
+        tenant.sql("DROP DATABASE accounts")
+        for right, database, role in (("CONNECT", "template1", app), ("CREATE", "barberpro", app), ("TEMP", "barberpro", "PUBLIC")):
+            tenant.sql(f"REVOKE {right} ON DATABASE {database} FROM {role}")
+    assert report()["findings"] == []
+
+
 def test_a_tenant_without_a_schema_is_told(report: Callable[..., dict[str, Any]], api: StandIn) -> None:
     api.items("/api/v1/secrets")
     assert report()["report"]["sql"]["without_schema"] == [ONE, OTHER]

@@ -32,9 +32,10 @@ def neighbour(pg: postgres.Server, tenant: postgres.Tenant, tmp_path: Path) -> p
     return other
 
 
-def as_role(tenant: postgres.Tenant, role: str) -> psycopg.Connection:
+def as_role(tenant: postgres.Tenant, role: str, database: str = "") -> psycopg.Connection:
     """Log in as one of the tenant's roles; the server counts a connection that was closed until its process has ended."""
     values = {key: tenant.read(role, key) for key in ("host", "port", "dbname", "user", "password")}
+    values["dbname"] = database or values["dbname"]
     until = time.monotonic() + 10
     while True:
         try:
@@ -166,7 +167,7 @@ def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, ne
         admin.execute(database_role.login(database_schema=schema, database_app_role=f"{schema}_app_b", database_app_password="second").encode())
         limits = admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", (f"{schema}_app%",)).fetchall()
         known = admin.execute("SELECT role, tenant FROM platform.logins WHERE tenant = %s ORDER BY 1", (schema,)).fetchall()
-    assert limits == [(f"{schema}_app", 120), (f"{schema}_app_b", 120)]
+    assert limits == [(f"{schema}_app", 50), (f"{schema}_app_b", 50)]
     assert known == [(f"{schema}_{role}", schema) for role in ("app", "app_b", "ro")]
     (tenant.app_dir / "user").write_text(f"{schema}_app_b")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -175,6 +176,33 @@ def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, ne
     with as_role(tenant, "app") as connection:
         connection.execute(f"INSERT INTO {schema}.bookings (name) VALUES ('from the second')".encode())
         assert [way for way in attempts(schema, neighbour.schema) if not refused(connection, way)] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+def test_no_role_may_connect_to_a_database_that_every_server_has(pg: postgres.Server, tenant: postgres.Tenant, role: str, database: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match=f'permission denied for database "{database}"'):
+        as_role(tenant, role, database)
+    with psycopg.connect(pg.admin) as admin:
+        rights = f"SELECT has_database_privilege('public', '{database}', 'TEMP'), has_database_privilege('barberpro_pooler', '{database}', 'CONNECT')"
+        assert admin.execute(rights.encode()).fetchone() == (False, False)
+
+
+def test_closing_goes_round_what_is_not_the_administrators(pg: postgres.Server) -> None:
+    """A managed server has databases that its customers' administrator does not own, and names that are not there are no reason to stop."""
+    with psycopg.connect(pg.admin, autocommit=True) as admin:
+        for statement in ("CREATE ROLE of_the_provider", "CREATE DATABASE providers OWNER of_the_provider", "CREATE ROLE managed_admin"):
+            admin.execute(statement.encode())
+        try:
+            admin.execute("SET ROLE managed_admin")
+            admin.execute(database_role.closing(database_closed_databases=["providers", "nothing"]).encode())
+            admin.execute("RESET ROLE")
+            assert admin.execute("SELECT has_database_privilege('public', 'providers', 'CONNECT')").fetchone() == (True,)
+            admin.execute(database_role.closing(database_closed_databases=["providers", "nothing"]).encode())
+            assert admin.execute("SELECT has_database_privilege('public', 'providers', 'CONNECT')").fetchone() == (False,)
+        finally:
+            for statement in ("DROP DATABASE providers", "DROP ROLE of_the_provider", "DROP ROLE managed_admin"):
+                admin.execute(statement.encode())
 
 
 def test_only_the_pooler_may_look_logins_up(pg: postgres.Server, tenant: postgres.Tenant, check: Callable[..., str]) -> None:
@@ -199,3 +227,23 @@ def test_connections_end_with_their_role(pg: postgres.Server, neighbour: postgre
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
         assert other.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("also_elsewhere", [False, True])
+def test_large_objects_go_with_their_role(pg: postgres.Server, tmp_path: Path, also_elsewhere: bool) -> None:
+    """Every role may make large objects, which lie in no schema: those here, and those of a database that was closed only later."""
+    leaving = postgres.create_tenant(pg, tmp_path / "leaving")
+    elsewhere = pg.admin.replace("dbname=barberpro", "dbname=postgres")
+    for role in ROLES:
+        with as_role(leaving, role) as connection:
+            connection.execute("SELECT lo_from_bytea(0, 'kept')")
+    if also_elsewhere:
+        with psycopg.connect(elsewhere, autocommit=True) as admin:
+            admin.execute(f"SET ROLE {leaving.schema}_app; SELECT lo_from_bytea(0, 'kept'); RESET ROLE".encode())
+    found = database_role.run(pg.port, tmp_path, leaving.schema, "absent")
+    assert found.code == 0, found.output
+    for database in (pg.admin, elsewhere):
+        with psycopg.connect(database) as admin:
+            assert admin.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (0,)
+    with psycopg.connect(pg.admin) as admin:
+        assert admin.execute("SELECT count(*) FROM pg_roles WHERE rolname LIKE %s", (f"{leaving.schema}%",)).fetchone() == (0,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import subprocess
@@ -30,7 +31,8 @@ async def test_both_services_share_the_schema_and_no_other(bare_tenant):
     await migrate_all(bare_tenant)
     tables = {name for (name,) in bare_tenant.sql("SELECT tablename FROM pg_tables WHERE schemaname = %s", bare_tenant.schema)}
     assert tables == {
-        "alembic_version_booking", "alembic_version_walkin", "bookings", "business_settings", "data_keys", "idempotency_keys", "walkin_days", "walkin_tickets",
+        "alembic_version_booking", "alembic_version_walkin", "bookings", "business_settings", "data_keys", "idempotency_keys", "migration_lock",
+        "walkin_days", "walkin_tickets",
     }
     assert bare_tenant.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     owners = bare_tenant.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = %s", bare_tenant.schema)
@@ -49,16 +51,54 @@ async def test_two_at_once_do_not_race(bare_tenant):
     assert sorted(results, key=str) == [(BOOKING.head(), BOOKING.head())] * 2 + [(None, BOOKING.head())]
 
 
+async def test_both_services_take_turns(bare_tenant, tmp_path):
+    """Tables of both lie in one schema: while one migrates, the other waits until it has been committed."""
+    settings = read_database(bare_tenant.owner_dir)
+    await migrate(settings, BOOKING)
+    slow = with_second(tmp_path / "m", "SELECT pg_sleep(1.5);CREATE TABLE slow (id int)")
+
+    async def walkin() -> float:
+        await asyncio.sleep(0.5)
+        await migrate(settings, walkin_application.MIGRATIONS)
+        return time.monotonic()
+
+    async def booking() -> float:
+        await migrate(settings, slow)
+        return time.monotonic()
+
+    slow_done, walkin_done = await asyncio.gather(booking(), walkin())
+    assert walkin_done > slow_done
+
+
 async def test_a_stuck_migration_is_named(bare_tenant):
     settings = read_database(bare_tenant.owner_dir)
-    engine = engine_for(bare_tenant.owner_dir, "stuck")
-    from barberpro_service.migrations import _exclusive
-
-    async with engine.connect() as connection:
-        await _exclusive(connection, settings.schema, 1)
+    await migrate(settings, BOOKING)
+    with psycopg.connect(**login_of(bare_tenant, "owner")) as stuck:
+        stuck.execute(f"LOCK TABLE {bare_tenant.schema}.migration_lock IN EXCLUSIVE MODE")
         with pytest.raises(MigrationError, match=r"another migration holds the lock for more than 0\.2 s; look for a stuck migrate job"):
             await migrate(settings, BOOKING, wait_seconds=0.2)
-    await engine.dispose()
+
+
+def login_of(tenant: postgres.Tenant, role: str) -> dict[str, str]:
+    """How to log in as one of a tenant's roles."""
+    return {key: tenant.read(role, key) for key in ("host", "port", "dbname", "user", "password", "sslmode")}
+
+
+@pytest.mark.parametrize("role", ["owner", "app", "ro"])
+async def test_a_neighbour_cannot_delay_a_migration(bare_tenant, pg, tmp_path, role):
+    """What anybody may lock (advisory keys are one space for the whole database) is not asked, and what is asked only the schema's own roles may lock."""
+    neighbour = postgres.create_tenant(pg, tmp_path / "neighbour")
+    settings = read_database(bare_tenant.owner_dir)
+    await migrate(settings, walkin_application.MIGRATIONS)
+    key = int.from_bytes(hashlib.sha256(f"barberpro-migrate:{bare_tenant.schema}".encode()).digest()[:8], "big", signed=True)
+    with psycopg.connect(**login_of(neighbour, role), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (key,))
+        for table in ("migration_lock", "alembic_version_walkin"):
+            for mode in ("ACCESS SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    other.execute(f"BEGIN; LOCK TABLE {bare_tenant.schema}.{table} IN {mode} MODE")
+                other.rollback()
+        assert await migrate(settings, BOOKING, wait_seconds=0) == (None, BOOKING.head())
 
 
 async def test_the_app_role_cannot_migrate_and_is_told_so(bare_tenant):
