@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 from .baseline import changed, good, named, pod_spec
-from .conftest import DEPLOYER, REGISTRY, Guarded, Identity, identity
+from .conftest import DEPLOYER, GUARD_LABEL, REGISTRY, Guarded, Identity, identity
 from .test_guard_rails import TABLE, Mutant
 
 pytestmark = pytest.mark.simulated
@@ -97,13 +98,15 @@ def test_what_was_there_before_a_rule_is_not_in_the_way_of_the_controllers(shop:
     old = named(shop, "v1", "Pod", "old", spec={**pod_spec(), "terminationGracePeriodSeconds": 4000, "nodeName": "none"})
     old["metadata"]["finalizers"] = [HOLD]
     space = admin.path("v1", "Namespace", "", shop.namespace)
-    label = {"metadata": {"labels": {"guarded.test/tenant": None}}}
-    admin.client.request("PATCH", space, body=label, content_type="application/merge-patch+json")
+
+    def label(value: str | None) -> None:
+        admin.client.request("PATCH", space, body={"metadata": {"labels": {GUARD_LABEL: value}}}, content_type=MERGE)
+
+    label(None)
     try:
         admin.create(old)
     finally:
-        label["metadata"]["labels"]["guarded.test/tenant"] = shop.name
-        admin.client.request("PATCH", space, body=label, content_type="application/merge-patch+json")
+        label(shop.name)
     jobs = identity(shop.kubeconfig, "system:serviceaccount:kube-system:job-controller", "system:serviceaccounts:kube-system")
     assert jobs.patch(Ref.of(old), {"metadata": {"finalizers": []}}) == ""
     let_go(admin, Ref.of(old))
