@@ -34,7 +34,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(requests) and C(limits) with C(cpu) and C(memory), C(requests) also with C(pods), and C(largest) with those of the biggest single pod.
+  description: C(requests) and C(limits) with C(cpu), C(memory) and C(ephemeral-storage), C(requests) also with C(pods), and C(largest) with C(cpu)
+    and C(memory) of the biggest single pod.
   type: dict
 """
 
@@ -48,6 +49,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach i
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 
 _RESOURCES = ("cpu", "memory")
+_QUOTED = (*_RESOURCES, "ephemeral-storage")
 _ZERO = Decimal(0)
 Pods = list[tuple[int, Mapping[str, Any]]]
 
@@ -68,7 +70,7 @@ def _asked(pods: Pods, bound: str, resource: str) -> Decimal:
 
 
 def pod_demand(objects: Sequence[Mapping[str, Any]], probes: int = 0) -> dict[str, dict[str, str]]:
-    """Return ``{requests: {cpu, memory, pods}, limits: {cpu, memory}, largest: {cpu, memory}}`` as quantities.
+    """Return ``{requests: {cpu, memory, ephemeral-storage, pods}, limits: {cpu, memory, ephemeral-storage}, largest: {cpu, memory}}`` as quantities.
 
     Raises AnsibleFilterError when a request or a limit is no quantity.
     """
@@ -78,7 +80,7 @@ def pod_demand(objects: Sequence[Mapping[str, Any]], probes: int = 0) -> dict[st
     passing: tuple[Pods, Pods] = (jobs, [(probes, {"containers": [{"resources": PROBE_RESOURCES}]})])
     try:
         demand = {
-            bound: {r: _quantity.show(_asked(stay, bound, r) + max(_asked(pods, bound, r) for pods in passing), r == "memory") for r in _RESOURCES}
+            bound: {r: _quantity.show(_asked(stay, bound, r) + max(_asked(pods, bound, r) for pods in passing), r != "cpu") for r in _QUOTED}
             for bound in ("requests", "limits")
         }
         demand["largest"] = {

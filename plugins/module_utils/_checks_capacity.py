@@ -23,6 +23,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
 REVISION_LABEL = "barberpro.platform/revision"
 NEXT_STEP_QUOTA = "choose a larger tier or a smaller market size, or remove what the tenant does not need"
 NEXT_STEP_NODES = "add a node, or scale something down"
+# The quota's key for pods that have ended, too.
+ALL_PODS = "count/pods"
 # Taints that keep ordinary pods away.
 REPELLING = ("NoSchedule", "NoExecute")
 
@@ -32,9 +34,9 @@ REPELLING = ("NoSchedule", "NoExecute")
     subject("{namespace}"),
     namespace=Param("Namespace of the tenant.", required=True),
     requests=Param(
-        "What this deploy adds, surge included: C(cpu), C(memory), C(pods) and C(storage).", type="dict", required=True
+        "What this deploy adds, surge included: C(cpu), C(memory), C(ephemeral-storage), C(pods) and C(storage).", type="dict", required=True
     ),
-    limits=Param("The limits it adds: C(cpu) and C(memory).", type="dict", default={}),
+    limits=Param("The limits it adds: C(cpu), C(memory) and C(ephemeral-storage).", type="dict", default={}),
     quota=Param("The C(hard) dictionary of the tier's quota. By default that of the live quotas of the namespace.", type="dict"),
     revision=Param("Revision (C(r4)) whose pods, if they already run, are not counted twice."),
     largest=Param("C(cpu) and C(memory) of the biggest single pod, which must fit on one node.", type="dict", default={}),
@@ -42,8 +44,9 @@ REPELLING = ("NoSchedule", "NoExecute")
 def capacity(params: Mapping[str, Any], clients: Clients) -> str:
     """What the deploy adds fits into the quota beside what runs, and into what the schedulable nodes have left."""
     namespace = params["namespace"]
-    pods = [pod for pod in clients.resources.list("v1", "Pod") if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
-    ours = [pod for pod in pods if pod["metadata"].get("namespace") == namespace]
+    every = clients.resources.list("v1", "Pod")
+    pods = [pod for pod in every if _runs(pod)]
+    ours = [pod for pod in every if pod["metadata"].get("namespace") == namespace]
     again = [pod for pod in ours if params["revision"] and (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == params["revision"]]
     beside = [pod for pod in ours if pod not in again]
     adds = _added(params)
@@ -54,7 +57,7 @@ def capacity(params: Mapping[str, Any], clients: Clients) -> str:
         _check_nodes(adds, params["largest"], free)
     except CheckFailed as error:
         # Pods of an earlier revision that still drain count until they are gone; nothing else changes by waiting.
-        ending = sum(1 for pod in beside if pod["metadata"].get("deletionTimestamp"))
+        ending = sum(1 for pod in beside if _runs(pod) and pod["metadata"].get("deletionTimestamp"))
         if not ending:
             raise CheckFailed(error.reason, error.next_step, final=True) from error
         raise CheckFailed(f"{error.reason}; {plural(ending, 'pod')} of that will have ended soon", "wait a minute and deploy again") from error
@@ -75,7 +78,14 @@ def _added(params: Mapping[str, Any]) -> dict[str, Decimal]:
             found[key] = _quantity.number(value)
         except ValueError as error:
             raise CheckFailed(f"capacity: {key}: {error}", "write it as Kubernetes does, for example 250m or 128Mi", final=True) from error
+    if "pods" in found:
+        found[ALL_PODS] = found["pods"]
     return found
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod takes room on a node: one that has ended only counts as an object."""
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def _live_quota(clients: Clients, namespace: str) -> dict[str, Any]:
@@ -126,8 +136,9 @@ def _used(beside: Sequence[Mapping[str, Any]], quota: Mapping[str, Any], namespa
             used.update({key: _quantity.number(value) for key, value in ((live.get("status") or {}).get("used") or {}).items()})
     # What the controller counted a moment ago is not used where it can be counted now.
     used = {key: value for key, value in used.items() if key in quota and not key.startswith(("requests.", "limits.")) and key not in ("cpu", "memory")}
-    used["pods"] = Decimal(len(beside))
-    for pod in beside:
+    running = [pod for pod in beside if _runs(pod)]
+    used |= {"pods": Decimal(len(running)), ALL_PODS: Decimal(len(beside))}
+    for pod in running:
         for kind in ("requests", "limits"):
             for key, value in pod_resources(pod, kind).items():
                 used[f"{kind}.{key}"] = used.get(f"{kind}.{key}", Decimal(0)) + value

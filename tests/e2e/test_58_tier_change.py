@@ -25,8 +25,10 @@ def expect(namespace: str, tier: str) -> None:
     figures = {"requests.cpu": "cpu", "limits.cpu": "cpu", "requests.memory": "memory", "limits.memory": "memory", "requests.storage": "storage"}
     assert {key: hard[key] for key in figures} == {key: wanted[figure] for key, figure in figures.items()}
     assert (hard["pods"], hard["persistentvolumeclaims"]) == (str(wanted["pods"]), str(wanted["volumes"]))
+    assert hard["limits.ephemeral-storage"] == wanted["ephemeral_storage"]
+    assert hard["secrets"] == hard["count/httproutes.gateway.networking.k8s.io"] == str(wanted["objects"])
     limits = cluster.objects("limitrange", "tier", "-n", namespace)[0]["spec"]["limits"]
-    assert limits[0]["max"] == {"cpu": wanted["cpu"], "memory": wanted["memory"]}
+    assert limits[0]["max"] == {"cpu": wanted["cpu"], "memory": wanted["memory"], "ephemeral-storage": wanted["ephemeral_storage"]}
     assert limits[1]["max"]["storage"] == wanted["storage"]
     role = f"{sql.schema_of(namespace.removeprefix('tenant-'))}_app"
     assert sql.rows(f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{role}'") == [(wanted["connections"] + 10,)]

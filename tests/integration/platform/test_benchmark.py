@@ -84,6 +84,7 @@ def test_block_modification_of_resource_quotas(one: Guarded) -> None:
     assert live is not None
     assert live["status"]["hard"] == live["spec"]["hard"]
     assert {"requests.cpu", "limits.memory", "requests.storage", "pods", "services.nodeports", "count/jobs.batch"} <= set(live["spec"]["hard"])
+    assert live["status"]["used"].keys() == live["spec"]["hard"].keys()
     assert 'cannot patch resource "resourcequotas"' in owner.patch(ref, {"spec": {"hard": {"pods": "9999"}}})
     assert 'cannot delete resource "resourcequotas"' in owner.delete(ref)
     assert 'cannot create resource "resourcequotas"' in owner.create(named(one, "v1", "ResourceQuota", spec={"hard": {}}))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from .baseline import changed, good, pod_spec
-from .conftest import IMAGE, REGISTRY, ZONE, Guarded, Identity
+from .conftest import IMAGE, NAMESPACES, REGISTRY, ZONE, Guarded, Identity
 
 pytestmark = pytest.mark.simulated
 KINDS = ("pod", "deployment", "statefulset", "job", "cronjob", "service", "route", "claim", "role", "binding", "policy", "config", "secret", "account")
@@ -29,6 +29,12 @@ ESCALATION = "is attempting to grant RBAC permissions not currently held"
 MAIN = pod_spec()["containers"][0]
 CONTAINER = "spec.containers.0.securityContext"
 OTHER_APP = {"matchLabels": {"app": "other"}}
+ELSEWHERE = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "barberpro.platform"}}}
+AROUND = "looks at pods outside of this namespace by an affinity between pods"
+TOKEN = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "audience": "vault"}}]}}]
+CSI = [{"name": "c", "csi": {"driver": "secrets.test", "nodePublishSecretRef": {"name": "booking-database"}}}]
+PARENT = {"name": "barberpro", "namespace": NAMESPACES["gateway"]}
+CLAIMED = {"accessModes": ["ReadWriteOnce"], "storageClassName": "guarded-delete", "resources": {"requests": {"storage": "1Gi"}}}
 
 # Control, what the sentence must say, kind, field, value.
 Mutant = tuple[str, str, str, str, Any]
@@ -97,6 +103,55 @@ TABLE: list[Mutant] = [
         for kind in PODS
     ),
     *(
+        row
+        for kind, spec in PODS.items()
+        for row in (
+            ("control scheduling", "names the node node-0, which goes past the scheduler; leave nodeName out", kind, f"{spec}.nodeName", "node-0"),
+            ("control scheduling", AROUND, kind, f"{spec}.affinity",
+             {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{**ELSEWHERE, "namespaceSelector": {}}]}}),
+            ("control removal", "has terminationGracePeriodSeconds 301, and whoever removes the tenant waits for it; 300 are allowed", kind,
+             f"{spec}.terminationGracePeriodSeconds", 301),
+            ("control secrets", "asks for a token for the audience vault, which only the platform's workloads show", kind, f"{spec}.volumes", TOKEN),
+            ("control volumes", "mounts an inline volume of the CSI driver secrets.test", kind, f"{spec}.volumes", CSI),
+        )
+    ),
+    *(
+        ("control scheduling", AROUND, "pod", "spec.affinity", affinity)
+        for affinity in (
+            {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{**ELSEWHERE, "namespaces": ["tenant-other"]}]}},
+            {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 1, "podAffinityTerm": {**ELSEWHERE, "namespaceSelector": {}}},
+            ]}},
+            {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{**ELSEWHERE, "namespaceSelector": {"matchLabels": {"a": "b"}}}]}},
+        )
+    ),
+    *(
+        ("control removal", "adds the finalizer mine.test/hold, and whoever removes the tenant waits until somebody takes it off; leave it out", kind,
+         "metadata.finalizers", ["mine.test/hold"])
+        for kind in KINDS
+    ),
+    # Nobody takes these off where they are not at home.
+    ("control removal", "adds the finalizer kubernetes.io/pvc-protection", "config", "metadata.finalizers", ["kubernetes.io/pvc-protection"]),
+    ("control removal", "adds the finalizer kubernetes.io/pv-protection", "claim", "metadata.finalizers", ["kubernetes.io/pv-protection"]),
+    ("control host-names", "is attached to the Gateway {namespace}/barberpro, and tenants are reached through", "route", "spec.parentRefs",
+     [{"name": "barberpro"}]),
+    ("control host-names", "is attached to the Gateway kube-system/barberpro", "route", "spec.parentRefs", [PARENT, {**PARENT, "namespace": "kube-system"}]),
+    ("control host-names", f"is attached to the Gateway {NAMESPACES['gateway']}/other", "route", "spec.parentRefs", [{**PARENT, "name": "other"}]),
+    ("control host-names", f"is attached to the Service {NAMESPACES['gateway']}/barberpro", "route", "spec.parentRefs",
+     [{**PARENT, "kind": "Service", "group": ""}]),
+    *(
+        ("control ownership", f"carries the label {key}, {RESERVED}", kind, f"{path}.metadata.labels.{key.replace('.', '~')}", value)
+        for kind, path in (("cronjob", "spec.jobTemplate"), ("statefulset", "spec.volumeClaimTemplates.0"))
+        for key, value in (("app.kubernetes.io/managed-by", "barberpro.platform"), ("barberpro.platform/tenant", "other"))
+    ),
+    *(
+        ("control ownership", f"carries the label barberpro.platform/tenant, {RESERVED}", kind, f"{PODS[kind]}.volumes", [
+            {"name": "plain", "ephemeral": {"volumeClaimTemplate": {"spec": CLAIMED}}},
+            {"name": "data", "ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": {"barberpro.platform/tenant": "other"}}, "spec": CLAIMED}}},
+        ])
+        for kind in PODS
+    ),
+    *(
         ("control ownership", "carries the label app.kubernetes.io/component, ", kind,
          f"{PODS[kind].removesuffix('.spec') if kind != 'pod' else ''}.metadata.labels.app~kubernetes~io/component".lstrip("."), "booking")
         for kind in PODS
@@ -119,6 +174,11 @@ TABLE: list[Mutant] = [
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]}),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": "pod-template-hash", "operator": "Exists"}]}),
+    *(
+        ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchExpressions": [{"key": key, "operator": "Exists"}]})
+        for key in ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+    ),
+    ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"topology.kubernetes.io/zone": "a"}}),
     *(
         ("control network-policies", reason, "policy", f"spec.{way}", value)
         for way, peers in (("ingress", "from"), ("egress", "to"))
@@ -174,6 +234,12 @@ def test_the_owner_makes_what_is_good(kind: str, shop: Guarded, owner: Identity)
         ("policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "In", "values": ["mine"]}]}),
         ("policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/managed-by": "them", "app.kubernetes.io/name": "x"}}),
         ("pod", "spec.containers.0.envFrom", [{"secretRef": {"name": "mine"}}]), ("policy", "spec.ingress", []),
+        ("pod", "spec.terminationGracePeriodSeconds", 300), ("pod", "metadata.finalizers", ["foregroundDeletion"]),
+        ("config", "metadata.finalizers", ["orphan"]),
+        ("pod", "spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [ELSEWHERE]}}),
+        ("pod", "spec.volumes", [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "audience": "mine"}}]}}]),
+        ("route", "spec.parentRefs", [{**PARENT, "sectionName": "http"}, {**PARENT, "sectionName": "https"}]), ("job", "spec.manualSelector", False),
+        ("statefulset", "spec.volumeClaimTemplates.0.metadata.labels", {"app": "mine"}), ("cronjob", "spec.jobTemplate.metadata.labels", {"app": "mine"}),
         ("service", "spec.type", "ClusterIP"), ("binding", "subjects.0", {"kind": "ServiceAccount", "name": "mine"}),
         ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "owner"}),
     ],
@@ -195,6 +261,22 @@ def test_one_wrong_field_is_refused(control: str, says: str, kind: str, path: st
     if "{host}" in str(value):
         obj["spec"]["hostnames"] = [name.format(host=shop.host) for name in value]
     said = owner.create(obj)
-    assert says.format(host=shop.host) in said
+    assert says.format(host=shop.host, namespace=shop.namespace) in said
     if control.startswith("control "):
         assert f"{control}: {obj['kind']} {shop.namespace}/mine" in said
+
+
+def test_a_job_does_not_choose_pods_that_are_not_its_own(shop: Guarded, owner: Identity) -> None:
+    # It would take over and remove pods of the platform that no controller has.
+    job = changed(good(shop)["job"], "spec.manualSelector", True)
+    job["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["other"]}]}
+    said = owner.create(job)
+    assert f"control ownership: Job {shop.namespace}/mine has manualSelector, with which it could take over pods of the platform; leave it and the" in said
+
+
+def test_a_token_for_the_platform_s_vault_is_not_to_be_had(shop: Guarded, stranger: Identity) -> None:
+    path = stranger.resources.path("v1", "ServiceAccount", shop.namespace, "booking")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["vault"]}}
+    said = stranger.post(f"{path}/token", request)
+    assert f"control secrets: TokenRequest {shop.namespace}/booking asks for a token for the audience vault, which only the platform's workloads show" in said
+    assert stranger.post(f"{path}/token", {**request, "spec": {"audiences": ["mine"]}}) == ""

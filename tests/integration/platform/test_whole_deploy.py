@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach import probe_pod
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PHASES, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._waves import wave_of
@@ -19,7 +20,23 @@ pytestmark = pytest.mark.simulated
 
 
 @pytest.fixture(scope="module")
-def deployed(platform: None, admin: Resources, simulated_kubeconfig: str) -> Iterator[tuple[Guarded, list[dict[str, Any]]]]:
+def zoned(admin: Resources) -> Iterator[dict[str, str]]:
+    """All nodes say where they are, as a cloud's do: the API server writes that onto the pods that are bound to them."""
+    labels = {"topology.kubernetes.io/zone": "guarded-a", "topology.kubernetes.io/region": "guarded"}
+    nodes = [Ref.of(node) for node in admin.list("v1", "Node")]
+    label(admin, nodes, labels)
+    yield labels
+    label(admin, nodes, dict.fromkeys(labels))
+
+
+def label(admin: Resources, nodes: list[Ref], labels: Mapping[str, str | None]) -> None:
+    """Set labels of nodes; None removes."""
+    paths = [admin.path(node.api_version, node.kind, "", node.name) for node in nodes]
+    admin.client.map(lambda path: admin.client.request("PATCH", path, body={"metadata": {"labels": labels}}, content_type=MERGE), paths)
+
+
+@pytest.fixture(scope="module")
+def deployed(platform: None, zoned: dict[str, str], admin: Resources, simulated_kubeconfig: str) -> Iterator[tuple[Guarded, list[dict[str, Any]]]]:
     """A barbershop, applied whole as the deployer."""
     tenant = Guarded(f"whole-{uuid.uuid4().hex[:6]}", "small", simulated_kubeconfig)
     deployer = identity(simulated_kubeconfig, DEPLOYER)
@@ -44,6 +61,23 @@ def test_controllers_scheduler_and_nodes_do_their_work(deployed: tuple[Guarded, 
     while missing := [name for name in names if not running(admin, tenant, f"app.kubernetes.io/name={name}")]:
         assert time.monotonic() < deadline, f"no pod of {missing} runs after 60 s"
         time.sleep(0.3)
+
+
+def test_jobs_end_where_nodes_have_zones(deployed: tuple[Guarded, list[dict[str, Any]]], zoned: dict[str, str], admin: Resources) -> None:
+    tenant, objects = deployed
+    jobs = [Ref.of(obj) for obj in objects if obj["kind"] == "Job"]
+    deadline = time.monotonic() + 60
+    while open_jobs := [str(job) for job in jobs if not complete(admin.get(job) or {})]:
+        assert time.monotonic() < deadline, f"{open_jobs} are not complete after 60 s: the controller could not take its finalizer off their pods"
+        time.sleep(0.3)
+    for pod in admin.list("v1", "Pod", tenant.namespace, labels="app.kubernetes.io/name=booking-migrate"):
+        assert zoned.items() <= pod["metadata"]["labels"].items()
+        assert not pod["metadata"].get("finalizers")
+
+
+def complete(job: Mapping[str, Any]) -> bool:
+    """Say whether a Job has ended well."""
+    return any(entry["type"] == "Complete" and entry["status"] == "True" for entry in job.get("status", {}).get("conditions") or [])
 
 
 def test_the_gate_s_probe_is_admitted(deployed: tuple[Guarded, list[dict[str, Any]]], simulated_kubeconfig: str) -> None:

@@ -199,6 +199,19 @@ def test_capacity_uses_the_live_quota_and_counts_storage(filled: StandIn, check:
     assert found.endswith("quota requests.storage at 1000Mi of 1Gi")
 
 
+def test_pods_that_have_ended_count_as_objects_alone(filled: StandIn, check: Check) -> None:
+    # One runs and one has ended: both are objects, and the quota's controller may have counted another number a moment ago.
+    filled.items("/api/v1/pods", pod("a", "500m"), {**pod("done", "9"), "status": {"phase": "Succeeded"}})
+    live = {"metadata": {"name": "tier"}, "spec": {"hard": {}}, "status": {"used": {"count/pods": "7", "count/roles.rbac.authorization.k8s.io": "3"}}}
+    filled.items("/api/v1/namespaces/tenant-x/resourcequotas", live)
+    quota = {"count/pods": "3", "pods": "2", "count/roles.rbac.authorization.k8s.io": "3", "limits.ephemeral-storage": "1Gi"}
+    asked = {"namespace": "tenant-x", "requests": {"cpu": "1", "pods": 1, "ephemeral-storage": "1Mi"}, "limits": {"ephemeral-storage": "1Gi"}}
+    assert check("capacity", **asked, quota=quota).startswith("passed")
+    said = check("capacity", **asked, quota={**quota, "count/pods": "2", "count/roles.rbac.authorization.k8s.io": "2", "limits.ephemeral-storage": "500Mi"})
+    assert "count/pods: this deploy adds 1 to 2 in use, and 2 are allowed; count/roles.rbac.authorization.k8s.io: 3 in use, and 2 are allowed" in said
+    assert "limits.ephemeral-storage: this deploy adds 1Gi to 0 in use, and 500Mi are allowed" in said
+
+
 def test_a_smaller_tier_must_hold_what_is_there_already(filled: StandIn, check: Check) -> None:
     live = {"metadata": {"name": "tier"}, "spec": {"hard": {}}, "status": {"used": {"secrets": "61", "services": "2", "requests.cpu": "99"}}}
     filled.items("/api/v1/namespaces/tenant-x/resourcequotas", live)

@@ -17,7 +17,9 @@ def workload(kind: str, count: dict[str, int], *containers: dict[str, Any]) -> d
 
 
 def test_replicas_jobs_and_sidecars_are_added_up() -> None:
-    small = {"requests": {"cpu": "25m", "memory": "128Mi"}, "limits": {"cpu": "0.4", "memory": "320Mi"}}
+    small = {
+        "requests": {"cpu": "25m", "memory": "128Mi", "ephemeral-storage": "64Mi"}, "limits": {"cpu": "0.4", "memory": "320Mi", "ephemeral-storage": "256Mi"},
+    }
     demand = pod_demand(
         [
             workload("Deployment", {"replicas": 3}, small, {"requests": {"cpu": "5m"}}),
@@ -26,8 +28,8 @@ def test_replicas_jobs_and_sidecars_are_added_up() -> None:
             {"kind": "Service", "spec": {"ports": []}},
         ]
     )
-    assert demand["requests"] == {"cpu": "115m", "memory": "512Mi", "pods": "6"}
-    assert demand["limits"] == {"cpu": "3600m", "memory": "1.25Gi"}
+    assert demand["requests"] == {"cpu": "115m", "memory": "512Mi", "ephemeral-storage": "256Mi", "pods": "6"}
+    assert demand["limits"] == {"cpu": "3600m", "memory": "1.25Gi", "ephemeral-storage": "1Gi"}
     assert demand["largest"] == {"cpu": "30m", "memory": "128Mi"}
 
 
@@ -37,13 +39,13 @@ def test_of_jobs_and_the_probes_that_follow_them_the_greater_counts_by_resource(
         workload("Job", {}, {"requests": {"cpu": "20m"}, "limits": {"cpu": "250m", "memory": "256Mi"}}),
     ]
     demand = pod_demand(objects, probes=2)
-    assert demand["limits"] == {"cpu": "1400m", "memory": "456Mi"}  # CPU for two probes of 300m, memory for the Job
-    assert demand["requests"] == {"cpu": "120m", "memory": "64Mi", "pods": "4"}
+    assert demand["limits"] == {"cpu": "1400m", "memory": "456Mi", "ephemeral-storage": "0"}  # CPU for two probes of 300m, memory for the Job
+    assert demand["requests"] == {"cpu": "120m", "memory": "64Mi", "ephemeral-storage": "0", "pods": "4"}
     assert demand["largest"] == {"cpu": "50m", "memory": "0"}
 
 
 def test_objects_without_pods_ask_for_nothing() -> None:
-    assert pod_demand([{"kind": "ConfigMap"}])["requests"] == {"cpu": "0", "memory": "0", "pods": "0"}
+    assert pod_demand([{"kind": "ConfigMap"}])["requests"] == {"cpu": "0", "memory": "0", "ephemeral-storage": "0", "pods": "0"}
 
 
 def test_a_wrong_quantity_names_itself() -> None:

@@ -1,0 +1,118 @@
+"""What the owner may not create he cannot make of what is there either, nor of what is on its way out; and who clears away is not kept from it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+
+from .baseline import changed, good, named, pod_spec
+from .conftest import DEPLOYER, GUARD_LABEL, REGISTRY, Guarded, Identity, identity
+from .test_guard_rails import TABLE, Mutant
+
+pytestmark = pytest.mark.simulated
+HOLD = "guarded.test/hold"
+# What the API server itself says of a field that stays as it was made, before any policy is asked.
+FIXED = ("is invalid", "cannot change roleRef")
+# Of which kinds it may say so; of all others the control must be the one that refuses.
+FIXED_KINDS = ("pod", "job", "statefulset", "claim")
+STATES = ("live", "ending")
+
+
+@pytest.fixture(scope="module")
+def made(shop: Guarded, owner: Identity, admin: Resources) -> Iterator[dict[tuple[str, str], Ref]]:
+    """One good object of each kind that serves, and one that has been deleted and is held by a finalizer; by kind and state."""
+    refs = {}
+    try:
+        for kind, obj in good(shop).items():
+            for state in STATES:
+                obj["metadata"] = {**obj["metadata"], "name": state}
+                if (kind, state) == ("pod", "ending"):
+                    # On a node it would go: the simulated kubelet takes finalizers off.
+                    obj["spec"]["nodeSelector"] = {"guarded.test/node": "none"}
+                if state == "live":
+                    assert owner.create(obj, dry_run=False) == "", kind
+                else:
+                    admin.create({**obj, "metadata": {**obj["metadata"], "finalizers": [HOLD]}})
+                    admin.delete(Ref.of(obj))
+                refs[kind, state] = Ref.of(obj)
+        yield refs
+    finally:
+        for ref in refs.values():
+            let_go(admin, ref)
+
+
+def let_go(who: Resources, ref: Ref) -> str:
+    """Take the finalizers off an object and return what is said against it; one that serves goes too."""
+    with contextlib.suppress(ApiError):
+        who.delete(ref)
+    live = who.get(ref)
+    path = who.path(ref.api_version, ref.kind, ref.namespace, ref.name)
+    if live is not None and live["metadata"].get("finalizers"):
+        return Identity(who)._asked("PUT", path, body={**live, "metadata": {**live["metadata"], "finalizers": []}})
+    return ""
+
+
+def put(who: Identity, admin: Resources, ref: Ref, path: str, value: Any, host: str) -> str:
+    """Replace an object by itself with one field changed, by dry run."""
+    live = admin.get(ref)
+    assert live is not None
+    if isinstance(value, list) and "{host}" in str(value):
+        value = [name.format(host=host) for name in value]
+    if path == "metadata.finalizers":
+        value = [*live["metadata"].get("finalizers", []), *value]
+    there = who.resources.path(ref.api_version, ref.kind, ref.namespace, ref.name, query={"dryRun": "All"})
+    return who._asked("PUT", there, body=changed(live, path, value))
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("row", TABLE, ids=[f"{row[2]}-{row[3]}-{number}" for number, row in enumerate(TABLE)])
+def test_one_field_changed_is_refused(
+    row: Mutant, state: str, made: dict[tuple[str, str], Ref], shop: Guarded, owner: Identity, stranger: Identity, admin: Resources
+) -> None:
+    control, says, kind, path, value = row
+    ref = made[kind, state]
+    # The owner may not update Secrets; who may is refused all the same.
+    said = put(stranger if kind == "secret" else owner, admin, ref, path, value, shop.host)
+    if any(words in said for words in FIXED) and (kind in FIXED_KINDS or path in ("roleRef", "metadata.finalizers")):
+        return
+    assert says.format(host=shop.host, namespace=shop.namespace) in said
+    if control.startswith("control "):
+        assert f"{control}: {ref.kind} {ref.namespace}/{ref.name}" in said
+
+
+@pytest.mark.parametrize("kind", ["route", "service", "deployment"])
+def test_who_clears_away_is_not_asked_what_it_once_asked_for(kind: str, shop: Guarded, admin: Resources, made: dict[tuple[str, str], Ref]) -> None:
+    cleaner = identity(shop.kubeconfig, f"stranger@{shop.name}", "guarded:admins")
+    assert put(cleaner, admin, made[kind, "ending"], "metadata.labels", {"app": "renamed"}, shop.host) == ""
+    assert let_go(cleaner.resources, made[kind, "ending"]) == ""
+
+
+def test_what_was_there_before_a_rule_is_not_in_the_way_of_the_controllers(shop: Guarded, admin: Resources) -> None:
+    # The policies look by a label at the namespace, so without it an object is as one that was made before them.
+    old = named(shop, "v1", "Pod", "old", spec={**pod_spec(), "terminationGracePeriodSeconds": 4000, "nodeName": "none"})
+    old["metadata"]["finalizers"] = [HOLD]
+    space = admin.path("v1", "Namespace", "", shop.namespace)
+
+    def label(value: str | None) -> None:
+        admin.client.request("PATCH", space, body={"metadata": {"labels": {GUARD_LABEL: value}}}, content_type=MERGE)
+
+    label(None)
+    try:
+        admin.create(old)
+    finally:
+        label(shop.name)
+    jobs = identity(shop.kubeconfig, "system:serviceaccount:kube-system:job-controller", "system:serviceaccounts:kube-system")
+    assert jobs.patch(Ref.of(old), {"metadata": {"finalizers": []}}) == ""
+    let_go(admin, Ref.of(old))
+
+
+def test_the_deployer_keeps_its_rules_in_updates_too(shop: Guarded, made: dict[tuple[str, str], Ref], admin: Resources) -> None:
+    deployer = identity(shop.kubeconfig, DEPLOYER)
+    said = put(deployer, admin, made["deployment", "live"], "spec.template.spec.containers.0.image", f"{REGISTRY}/booking:1", shop.host)
+    assert f"control images: Deployment {shop.namespace}/live: image {REGISTRY}/booking:1 is neither pinned by digest nor pulled always" in said
