@@ -274,11 +274,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
         planned = plan_checks(declared, CHECKS, params["deadline"], check_mode=module.check_mode)
     except BadCheck as error:
         module.fail_json(msg=f"stage {params['stage']}: {error}")
-    clients = Clients(
-        make=lambda: Client.from_options(params),
-        kubeconfig=params.get("kubeconfig"),
-        context=params.get("context"),
-    )
+    clients = Clients(lambda: Client.from_options(params), kubeconfig=params.get("kubeconfig"), context=params.get("context"))
     run = params["run"]
     try:
         with Transaction(clients.resources, str(run["tenant"]), run, module.check_mode).watching() if run else nullcontext():
