@@ -80,7 +80,8 @@ def shape(tenant: str) -> dict[str, str]:
         for key in ("uid", "ownerReferences", "finalizers"):
             item["metadata"].pop(key, None)
         spec = item.get("spec") or {}
-        spec.get("hard", {}).pop("pods", None)
+        for key in ("pods", "count/pods"):
+            spec.get("hard", {}).pop(key, None)
         if item["kind"] == "Job":  # its controller writes the uid of the Job into these
             spec.pop("selector")
             spec["template"]["metadata"].pop("labels")
