@@ -25,7 +25,7 @@ from tests.support.playbooks import Background, deploy, deploy_new, remove
 
 # Each point adds a minute or so; the whole of it is bounded by the Makefile's user.
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.timeout(7200)]
-STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "4"))
+STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "6"))
 INVENTORY = yaml.safe_load((cluster.ROOT / "tests" / "e2e" / "beside.yml").read_text())
 BUSINESS: dict[str, Any] = INVENTORY["all"]["children"]["tenants"]["hosts"][cluster.CABALLITO]["business"]
 # Objects and the service's settings change, so that every stage has something to write.
@@ -130,7 +130,7 @@ def test_an_update_killed_anywhere_is_finished_or_undone_by_the_next_run(caballi
 def test_a_first_deploy_killed_anywhere_is_undone_before_something_else_is_deployed(boedo: str, tmp_path: Path) -> None:
     quiet, record = without_passwords(shape(boedo)), looks.record(boedo)
     described = {"tenant_name": boedo, "vertical": "barbershop", "tier": "small", "market_size": "small", "quota_overrides": {"pods": "24"}}
-    for after in itertools.count(3, 3 * STRIDE):
+    for after in itertools.count(1 if STRIDE == 1 else 8, STRIDE):
         remove(boedo)
         place = killed(boedo, after, tmp_path / f"first-{after}.log", extra=described)
         run = deploy_new(boedo)

@@ -79,5 +79,5 @@ find . -type f -name '*.dump' | sort | while read -r dump; do
   if grep -qaiF -e '{text}' -e '{text.encode().hex()}' /tmp/unpacked; then echo "unpacked $dump"; fi
 done
 """
-    lines = [line.partition(" ") for line in inside(script).splitlines()]
-    return Found(*([path.removeprefix("./") for kind, _, path in lines if kind == wanted] for wanted in ("file", "raw", "unpacked")))
+    lines = [line.split(" ", 1) for line in inside(script).splitlines()]
+    return Found(*([path.removeprefix("./") for kind, path in lines if kind == wanted] for wanted in ("file", "raw", "unpacked")))
