@@ -130,7 +130,7 @@ def test_an_update_killed_anywhere_is_finished_or_undone_by_the_next_run(caballi
 def test_a_first_deploy_killed_anywhere_is_undone_before_something_else_is_deployed(boedo: str, tmp_path: Path) -> None:
     quiet, record = without_passwords(shape(boedo)), looks.record(boedo)
     described = {"tenant_name": boedo, "vertical": "barbershop", "tier": "small", "market_size": "small", "quota_overrides": {"pods": "24"}}
-    for after in itertools.count(1 if STRIDE == 1 else 8, STRIDE):
+    for after in itertools.count(1 if STRIDE == 1 else 3, STRIDE):
         remove(boedo)
         place = killed(boedo, after, tmp_path / f"first-{after}.log", extra=described)
         run = deploy_new(boedo)
