@@ -30,6 +30,7 @@ WRONG = {
     "budget_minutes": (-5, "budget_minutes '-5' is no budget"),
     "tenant_host": ("shop.example.org", "tenant_host 'shop.example.org' is not one label below the zone"),
     "image_overrides": ({"bookings": "x"}, "image_overrides names bookings, which the image catalogue does not have"),
+    "quota_overrides": ({"cpu": "lots", "objects": 0}, "has a value that is no amount: pods, volumes, objects are whole numbers above 0"),
 }
 
 

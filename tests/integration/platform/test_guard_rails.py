@@ -167,6 +167,14 @@ TABLE: list[Mutant] = [
             ("containers.0.env", [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "booking-admin", "key": "token"}}}], "booking-admin"),
         )
     ),
+    *(
+        ("control ownership", "has a selector that asks for no label, with which it could take over pods of the platform", kind, "spec.selector", selector)
+        for kind in ("deployment", "statefulset")
+        for selector in (
+            {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]},
+            {"matchExpressions": [{"key": "other", "operator": "DoesNotExist"}]},
+        )
+    ),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {}),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/component": "booking"}}),
     ("control network-policies", SELECTS, "policy", "spec.podSelector", {"matchLabels": {"barberpro.platform/database": "true"}}),
