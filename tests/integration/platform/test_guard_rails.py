@@ -23,7 +23,7 @@ MANAGED = "metadata.labels.app~kubernetes~io/managed-by"
 RESERVED = "which only the platform gives; take it off and use a label of your own"
 SECURITY = 'violates PodSecurity "restricted:latest": '
 GATEWAY_ONLY = "a tenant is reached through the shared gateway only"
-EXISTING = "which may hold data of somebody else; leave volumeName and selector out and a new volume is made"
+EXISTING = "which may hold data of somebody else; leave volumeName, selector and dataSource out and a new volume is made"
 SELECTS = "has a podSelector that can hit pods of the platform; ask for a label that only pods of your own carry"
 ESCALATION = "is attempting to grant RBAC permissions not currently held"
 MAIN = pod_spec()["containers"][0]
@@ -35,6 +35,9 @@ TOKEN = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path"
 CSI = [{"name": "c", "csi": {"driver": "secrets.test", "nodePublishSecretRef": {"name": "booking-database"}}}]
 PARENT = {"name": "barberpro", "namespace": NAMESPACES["gateway"]}
 CLAIMED = {"accessModes": ["ReadWriteOnce"], "storageClassName": "guarded-delete", "resources": {"requests": {"storage": "1Gi"}}}
+
+CLASS = "volume.beta.kubernetes.io/storage-class"
+OLD_CLASS = f"has the annotation {CLASS}, which goes before its storageClassName; take it off"
 
 # Control, what the sentence must say, kind, field, value.
 Mutant = tuple[str, str, str, str, Any]
@@ -167,6 +170,45 @@ TABLE: list[Mutant] = [
             ("containers.0.env", [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "booking-admin", "key": "token"}}}], "booking-admin"),
         )
     ),
+    *(
+        row
+        for kind in ("pod", "deployment", "cronjob")
+        for row in (
+            ("control root", "has hostUsers: false, with which its containers may run as root; leave it out", kind, f"{PODS[kind]}.hostUsers", False),
+            ("control resources", "asks for hugepages-2Mi, and a tier bounds cpu, memory and ephemeral-storage", kind,
+             f"{PODS[kind]}.containers.0.resources.limits.hugepages-2Mi", "2Mi"),
+            ("control resources", "asks for vendor.test/gpu, and a tier", kind, f"{PODS[kind]}.containers.0.resources.limits.vendor~test/gpu", "1"),
+            ("control scheduling", "tolerates every taint, or one of a node's role", kind, f"{PODS[kind]}.tolerations", [{"operator": "Exists"}]),
+            ("control scheduling", "tolerates every taint, or one of a node's role", kind, f"{PODS[kind]}.tolerations",
+             [{"key": "mine", "operator": "Exists"}, {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]),
+            ("control priorities", "has priorityClassName barberpro-platform, which would push other tenants off the nodes", kind,
+             f"{PODS[kind]}.priorityClassName", "barberpro-platform"),
+            ("control volumes", OLD_CLASS, kind, f"{PODS[kind]}.volumes", [
+                {"name": "data", "ephemeral": {"volumeClaimTemplate": {"metadata": {"annotations": {CLASS: "guarded-retain"}}, "spec": CLAIMED}}},
+            ]),
+        )
+    ),
+    *(
+        ("control network-policies", "has a probe or a hook that calls another host", "deployment", f"spec.template.spec.containers.0.{place}",
+         {action: {"host": "10.0.0.1", "port": 80}})
+        for place in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle.postStart", "lifecycle.preStop") for action in ("httpGet", "tcpSocket")
+    ),
+    ("control volumes", OLD_CLASS, "claim", f"metadata.annotations.{CLASS.replace('.', '~')}", "guarded-retain"),
+    ("control volumes", OLD_CLASS, "claim", f"metadata.annotations.{CLASS.replace('.', '~')}", ""),
+    ("control volumes", OLD_CLASS, "statefulset", f"spec.volumeClaimTemplates.0.metadata.annotations.{CLASS.replace('.', '~')}", "guarded-retain"),
+    ("control volumes", "asks for the volume attributes class fast, and no tier has one", "claim", "spec.volumeAttributesClassName", "fast"),
+    *(
+        ("control volumes", f"asks for the existing volume that its dataSource names, {EXISTING}", "claim", f"spec.{field}", source)
+        for field, source in (
+            ("dataSource", {"kind": "PersistentVolumeClaim", "name": "other"}),
+            ("dataSourceRef", {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "other"}),
+        )
+    ),
+    *(
+        ("control ownership", f"carries the label {key}, {RESERVED}", "pod", f"metadata.labels.{key.replace('.', '~')}", "a-job-of-the-platform")
+        for key in ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name")
+    ),
+    ("control secrets", "is of type kubernetes.io/service-account-token, a token without an end", "secret", "type", "kubernetes.io/service-account-token"),
     *(
         ("control ownership", "has a selector that asks for no label, with which it could take over pods of the platform", kind, "spec.selector", selector)
         for kind in ("deployment", "statefulset")

@@ -86,6 +86,31 @@ def test_one_field_changed_is_refused(
         assert f"{control}: {ref.kind} {ref.namespace}/{ref.name}" in said
 
 
+def test_the_end_of_a_pod_is_not_put_off_by_who_deletes_it(shop: Guarded, owner: Identity, admin: Resources, made: dict[tuple[str, str], Ref]) -> None:
+    ref = made["pod", "live"]
+    path = owner.resources.path(ref.api_version, ref.kind, ref.namespace, ref.name)
+    for seconds, way in ((301, "body"), (31536000, "body"), (301, "query")):
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": seconds, "dryRun": ["All"]}
+        said = (
+            owner._asked("DELETE", path, body=options) if way == "body" else owner._asked("DELETE", f"{path}?dryRun=All&gracePeriodSeconds={seconds}")
+        )
+        assert f"control removal: the deletion of Pod {shop.namespace}/live with gracePeriodSeconds {seconds} would keep whoever removes" in said
+    assert owner._asked("DELETE", path, body={"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 300, "dryRun": ["All"]}) == ""
+    assert owner.delete(ref) == ""
+
+
+def test_pods_of_the_tenants_own_jobs_may_be_changed(shop: Guarded, owner: Identity, admin: Resources) -> None:
+    pod = named(shop, "v1", "Pod", "of-a-job", spec=pod_spec())
+    pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] = "their-own"
+    admin.create(pod)
+    try:
+        assert owner.patch(Ref.of(pod), {"metadata": {"labels": {"app": "renamed"}}}) == ""
+        said = owner.patch(Ref.of(pod), {"metadata": {"labels": {"batch.kubernetes.io/controller-uid": "another"}}})
+        assert "carries the label batch.kubernetes.io/controller-uid, which only the platform gives" in said
+    finally:
+        let_go(admin, Ref.of(pod))
+
+
 @pytest.mark.parametrize("kind", ["route", "service", "deployment"])
 def test_who_clears_away_is_not_asked_what_it_once_asked_for(kind: str, shop: Guarded, admin: Resources, made: dict[tuple[str, str], Ref]) -> None:
     cleaner = identity(shop.kubeconfig, f"stranger@{shop.name}", "guarded:admins")
