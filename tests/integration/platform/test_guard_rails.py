@@ -208,7 +208,6 @@ TABLE: list[Mutant] = [
         ("control ownership", f"carries the label {key}, {RESERVED}", "pod", f"metadata.labels.{key.replace('.', '~')}", "a-job-of-the-platform")
         for key in ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name")
     ),
-    ("control secrets", "is of type kubernetes.io/service-account-token, a token without an end", "secret", "type", "kubernetes.io/service-account-token"),
     *(
         ("control ownership", "has a selector that asks for no label, with which it could take over pods of the platform", kind, "spec.selector", selector)
         for kind in ("deployment", "statefulset")
@@ -322,6 +321,12 @@ def test_a_job_does_not_choose_pods_that_are_not_its_own(shop: Guarded, owner: I
     job["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["other"]}]}
     said = owner.create(job)
     assert f"control ownership: Job {shop.namespace}/mine has manualSelector, with which it could take over pods of the platform; leave it and the" in said
+
+
+def test_a_token_without_an_end_is_not_to_be_had(shop: Guarded, owner: Identity) -> None:
+    token = changed(good(shop)["secret"], "metadata.annotations.kubernetes~io/service-account~name", "booking")
+    said = owner.create({**token, "type": "kubernetes.io/service-account-token"})
+    assert f"control secrets: Secret {shop.namespace}/mine is of type kubernetes.io/service-account-token, a token without an end; mount a projected" in said
 
 
 def test_a_token_for_the_platform_s_vault_is_not_to_be_had(shop: Guarded, stranger: Identity) -> None:
