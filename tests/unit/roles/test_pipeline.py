@@ -133,3 +133,40 @@ def test_a_roll_back_that_failed_is_kept_in_the_cluster(api: StandIn, play: Play
     kept = [request.body for request in api.log if request.method == "POST"]
     assert [json.loads(item["data"]["report.json"])["result"] for item in kept] == ["rolled_back"], said
     assert "Undone: objects: 2 put back, r2 serves." in report(tmp_path)["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "sentence"),
+    [
+        ([], "tenants", "tenant_name 'tenants' is a group of the inventory, and it names one tenant; for all of a group use --limit tenants. Nothing was"),
+        ([], "all", "tenant_name 'all' is a group of the inventory"),
+        ([], "", "No tenant was named: rollback_vertical.yml acts on inventory hosts only under --limit TENANT"),
+        (["--limit", "shop"], "other", "tenant_name 'other' and --limit 'shop' name different tenants (shop): give one of the two"),
+        (["--limit", "shop"], "", "Tenant shop has no release on this cluster"),
+    ],
+)
+def test_whom_the_operator_named(play: Play, arguments: list[str], name: str, sentence: str) -> None:
+    assert sentence in play("rollback_vertical.yml", *arguments, tenant_name=name)
+
+
+WRONG = {
+    "budget_minutes": (0, "budget_minutes '0' is no budget: give minutes above 0"),
+    "pipeline_stage_budget_seconds": ({"testing": "0.00"}, 'pipeline_stage_budget_seconds {"testing": "0.00"} is no set of budgets'),
+    "quota_overrides": ({"memory": "0.0Gi"}, "has a value that is no amount"),
+    "business": ({"timezone": "America/Nowhere"}, "business.timezone 'America/Nowhere' is no time zone of the IANA database"),
+}
+
+
+def test_wrong_values_are_refused_before_the_cluster_is_asked(api: StandIn, play: Play) -> None:
+    said = play("deploy_vertical.yml", "--limit", "shop", **{name: value for name, (value, _sentence) in WRONG.items()})
+    assert [sentence for _value, sentence in WRONG.values() if sentence not in said] == [], said
+    assert api.log == []
+    assert "budget_minutes '0.0' is no budget" in play("deploy_vertical.yml", "--limit", "shop", budget_minutes="0.0")
+
+
+def test_blanks_of_a_survey_are_not_given(play: Play) -> None:
+    blank = dict.fromkeys(("market_size", "region", "tenant_host", "budget_minutes"), "")
+    said = play("deploy_vertical.yml", "--check", tenant_name="new", vertical="barbershop", tier="small", **blank)
+    assert "The platform is not installed on this cluster" in said, said
+    # What the inventory says of a tenant is not replaced by nothing.
+    assert "market_size '' is unknown" in play("deploy_vertical.yml", "--limit", "shop", "--check", **blank)
