@@ -28,9 +28,10 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     with run.transaction.step(str(options["state"])):
         _STEPS[str(options["state"])](run)
     result = run.result()
-    if options["state"] == "planned":
+    if run.dry:
         # A plan is there to be read, in the report too, whether or not the screen shows diffs.
         result["differences"] = result["diff"]
+    if options["state"] == "planned":
         result["fence"] = run.fence
     return result
 

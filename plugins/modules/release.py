@@ -176,7 +176,7 @@ fence:
   sample: 7
 differences:
   description: Each object of RV(changes) before and after, also without C(--diff), with the values of Secrets redacted.
-  returned: when O(state=planned)
+  returned: when O(state=planned), and in check mode
   type: list
   elements: dict
 unchanged:

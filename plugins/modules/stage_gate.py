@@ -130,8 +130,9 @@ options:
       - "C(targets_up): Prometheus scrapes each target. C(targets) (required) is a list of dictionaries with C(matchers) (dictionary of labels) and C(count)
         (lowest number of targets that are up, default 1; none may be down); C(namespace) (default barberpro-monitoring), C(service) (default
         prometheus-operated), C(port) (default 9090) and C(scheme) (default http) name Prometheus, which is reached through the API server."
-      - "C(rules_loaded): Prometheus has loaded the rules and evaluates them without error. C(groups) and C(alerts) are lists of names of which one at least
-        is required; C(labels) is a dictionary that the alerts must carry; C(namespace), C(service), C(port) and C(scheme) as of targets_up."
+      - "C(rules_loaded): Prometheus has loaded the rules and evaluates them without error. C(objects) (PrometheusRules, loaded as they were applied), C(groups)
+        and C(alerts) (names) are lists of which one at least is required; C(labels) is a dictionary that the alerts must carry; C(namespace), C(service),
+        C(port) and C(scheme) as of targets_up."
     type: list
     elements: dict
     required: true

@@ -50,6 +50,8 @@ def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_re
         back = roll_back(caballito, to_revision=number(old))
         assert back.code == 0, back.output
         assert back.report["result"] == "succeeded"
+        assert f"Deployment tenant-{caballito}/booking-{old}" in {entry["after_header"] for entry in back.report["diff"]}
+        assert back.report["versions"]["booking"] == run.report["versions"]["booking"]
         assert back.seconds < 120
     customers.assert_served()
     assert customers.revisions == [old, new, old]

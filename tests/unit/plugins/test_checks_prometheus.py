@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import selector
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import seconds, selector
 
 from tests.support.api_stand_in import StandIn
 from tests.support.loopback import Reply, Request
@@ -61,11 +61,45 @@ def test_rules_loaded(api: StandIn, check: Check) -> None:
     assert check("rules_loaded", groups=["tenant-x"], alerts=["Down"], labels={"tenant": "x"}) == "passed: 4 rules loaded and evaluated without error"
     found = check("rules_loaded", groups=["tenant-y"], alerts=["Down", "rate"], labels={"tenant": "y"})
     assert found.startswith("failed: Prometheus has not loaded group tenant-y, alert Down, alert rate; check the PrometheusRule's labels")
-    assert check("rules_loaded").startswith("failed: neither groups nor alerts are named")
+    assert check("rules_loaded").startswith("failed: neither objects nor groups nor alerts are named")
     api.answers[f"{PROXY}/rules"] = rules(rule("Down", health="err", error="division by zero"))
     assert check("rules_loaded", groups=["tenant-x"]) == "failed: rule Down fails: division by zero; correct its expression"
     api.answers[f"{PROXY}/rules"] = rules(rule("Down", health="unknown"))
     assert check("rules_loaded", groups=["tenant-x"]).startswith("failed: 1 rule not evaluated yet, Down first; wait")
+
+
+APPLIED = {"alert": "Down", "expr": "up == 0", "for": "1m30s", "labels": {"tenant": "x"}, "annotations": {"expression_hash": "1"}}
+LOADED = {**rule("Down", tenant="x", namespace="tenant-x"), "query": 'up{namespace="tenant-x"} == 0', "duration": 90, "annotations": {"expression_hash": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, "passed: 1 rule loaded and evaluated without error"),
+        ({"annotations": {"expression_hash": "2"}}, "Down of group tenant-x"),
+        ({"duration": 60}, "Down of group tenant-x"),
+        ({"keepFiringFor": 60}, "Down of group tenant-x"),
+        ({"labels": {"namespace": "tenant-x"}}, "Down of group tenant-x"),
+        ({"name": "Gone"}, "Down of group tenant-x, Gone of group tenant-x"),
+    ],
+)
+def test_rules_of_before_the_reload_are_not_those_that_were_applied(api: StandIn, check: Check, change: dict[str, Any], found: str) -> None:
+    api.answers[f"{PROXY}/rules"] = rules({**LOADED, **change})
+    applied = [{"spec": {"groups": [{"name": "tenant-x", "rules": [APPLIED]}]}}]
+    told = check("rules_loaded", objects=applied, labels={"tenant": "x"})
+    assert told.startswith(found if not change else f"failed: Prometheus still has other rules than were applied: {found}; loading takes up to a minute")
+
+
+def test_a_group_not_loaded_and_labels_that_its_alerts_lack(api: StandIn, check: Check) -> None:
+    api.answers[f"{PROXY}/rules"] = rules(LOADED)
+    assert "has not loaded group new" in check("rules_loaded", objects=[{"spec": {"groups": [{"name": "new", "rules": []}]}}])
+    found = check("rules_loaded", groups=["tenant-x"], labels={"tenant": "y"})
+    assert found == "failed: Down does not carry the labels {'tenant': 'y'}; correct the labels in the PrometheusRule"
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("0m", 0), ("100ms", 0.1), ("1h30m", 5400), ("1w", 604800)])
+def test_durations(text: str, value: float) -> None:
+    assert seconds(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("value", ['a"b', "a\\b", "ñ"])

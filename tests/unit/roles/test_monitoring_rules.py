@@ -91,7 +91,7 @@ def test_alerts_fire_when_something_is_wrong(name: str, rules: Path) -> None:
     ]
     for item in alerts:
         if item["exp_alerts"] is None:
-            item["exp_alerts"] = [expectation(str(item["alertname"]), expected[str(item["alertname"])])]
+            item["exp_alerts"] = [expectation(str(item["alertname"]), expected[str(item["alertname"])], rules)]
     test = {
         "rule_files": [rules.name], "evaluation_interval": "30s",
         "tests": [{"interval": "1m", "input_series": [{"series": key, "values": value} for key, value in series.items()], "alert_rule_test": alerts}],
@@ -100,7 +100,23 @@ def test_alerts_fire_when_something_is_wrong(name: str, rules: Path) -> None:
     promtool("test", "rules", "test.yml", folder=rules.parent)
 
 
-def expectation(alert: str, summary: str) -> dict[str, Any]:
+def test_a_rule_tells_by_an_annotation_that_its_expression_has_changed() -> None:
+    def hashes(**changes: Any) -> list[str]:
+        context = {**CONTEXT, "monitoring": {**CONTEXT["monitoring"], **changes}}
+        found = render([str(ROOT / "roles" / "monitoring" / "templates")], context)
+        spec = next(item["spec"] for item in found if item["kind"] == "PrometheusRule")
+        return [annotations(spec, name)["expression_hash"] for name in ("TenantErrorRatio", "TenantLatency")]
+
+    assert hashes() == hashes()
+    assert [one == other for one, other in zip(hashes(), hashes(error_ratio=0.07), strict=True)] == [False, True]
+
+
+def annotations(spec: dict[str, Any], alert: str) -> dict[str, str]:
+    """Return the annotations of an alert's rule."""
+    return next(dict(rule["annotations"]) for group in spec["groups"] for rule in group["rules"] if rule["alert"] == alert)
+
+
+def expectation(alert: str, summary: str, rules: Path) -> dict[str, Any]:
     """Return what promtool is to find of a firing alert; the summary says which job and pod it is about."""
     words = summary.split()
     labels = {"severity": "critical", "tenant": "barbershop-palermo", "vertical": "barbershop", "tier": "small", "job": words[1]}
@@ -108,4 +124,6 @@ def expectation(alert: str, summary: str) -> dict[str, Any]:
         labels |= {"severity": "warning", "pod": words[4], "namespace": "tenant-barbershop-palermo"}
     if alert == "TenantServiceDown":
         labels["namespace"] = "tenant-barbershop-palermo"
-    return {"exp_labels": labels, "exp_annotations": {"summary": summary, "runbook": DEFAULTS["monitoring_runbook"]}}
+    told = {"summary": summary, "runbook": DEFAULTS["monitoring_runbook"]}
+    told["expression_hash"] = annotations(yaml.safe_load(rules.read_text()), alert)["expression_hash"]
+    return {"exp_labels": labels, "exp_annotations": told}
