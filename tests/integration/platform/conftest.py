@@ -128,7 +128,7 @@ class Guarded:
         context = {
             "tenant": {**names, "market_size": "small", "region": "caba"}, "access": people, "platform": platform, "quota": TIERS[self.tier],
             "workloads": {**base["vertical_base_workloads"], **shop["barbershop_workloads"]}, "market": {"replicas": 1}, "business": {"name": self.name},
-            "images": {"booking": IMAGE, "walkin_queue": IMAGE}, "revision": "@revision@",
+            "images": {"booking": IMAGE, "walkin_queue": IMAGE}, "pull_secrets": ["registry"], "revision": "@revision@",
             "monitoring": {key.removeprefix("monitoring_"): value for key, value in monitoring.items() if key != "monitoring_context"},
         }
         folders = [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]

@@ -162,6 +162,7 @@ TABLE: list[Mutant] = [
         for kind in ("pod", "deployment", "cronjob")
         for path, value, name in (
             ("volumes", [{"name": "s", "secret": {"secretName": "booking-database"}}], "booking-database"),
+            ("volumes", [{"name": "s", "secret": {"secretName": "registry"}}], "registry"),
             ("volumes", [{"name": "s", "projected": {"sources": [{"secret": {"name": "booking-database-owner"}}]}}], "booking-database-owner"),
             ("containers.0.envFrom", [{"secretRef": {"name": "booking-admin"}}], "booking-admin"),
             ("containers.0.env", [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "booking-admin", "key": "token"}}}], "booking-admin"),
