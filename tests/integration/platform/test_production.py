@@ -50,6 +50,8 @@ def planned(platform: None, admin: Resources, simulated_kubeconfig: str, tmp_pat
     extra = {
         **{f"__platform_{name}_namespace": value for name, value in NAMESPACES.items()}, "platform_monitoring_namespace": NAMESPACES["monitoring"],
         "barberpro_kubeconfig": simulated_kubeconfig, "registry_auth_file": str(folder / "config.json"),
+        # The pipeline looks for them beside itself, which only its own tasks can.
+        "__pipeline_template_dirs": [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")],
         "production_preflight": PREFLIGHT, "production_path": str(folder),
     }
     run = play("tests/integration/platform/production.yml", inventory=str(INVENTORY), extra=extra)
