@@ -39,8 +39,8 @@ def markets() -> list[str]:
     return list(defaults("vertical_base")["vertical_base_markets"])
 
 
-def barbershop(tier: str, market: str) -> list[dict[str, Any]]:
-    """Return all objects of revision 1 of the tenant TIER-MARKET, every phase."""
+def barbershop(tier: str, market: str, **more: Any) -> list[dict[str, Any]]:
+    """Return all objects of revision 1 of the tenant TIER-MARKET, every phase; ``more`` replaces parts of what the templates see."""
     base, shop, monitoring = defaults("vertical_base"), defaults("barbershop"), defaults("monitoring")
     name = f"{tier}-{market}"
     context = {
@@ -52,6 +52,7 @@ def barbershop(tier: str, market: str) -> list[dict[str, Any]]:
         "workloads": {**base["vertical_base_workloads"], **shop["barbershop_workloads"]}, "images": IMAGES, "revision": "@revision@",
         "business": {**base["vertical_base_business"], **shop["barbershop_business"], "name": name},
         "monitoring": {key.removeprefix("monitoring_"): value for key, value in monitoring.items() if key != "monitoring_context"},
+        **more,
     }  # fmt: skip
     folders = [str(ROLES / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]
     return list(numbered(render(folders, context, list(PHASES)), 1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ TIMEOUT = 5.0  # seconds for one answer
     type=Param("Type of the record.", default="A", choices=("A", "AAAA", "CNAME")),
 )
 def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
-    """The name has the address, asked of the given server."""
-    name, kind, expected = params["name"], params["type"], params["address"].rstrip(".").lower()
+    """The name has the address, or is an alias of the name, asked of the given server; an alias that is answered by its addresses counts."""
+    name, kind, expected = params["name"], params["type"], _plain(params["address"])
     try:
         library = importlib.import_module("dns.resolver")
         errors = importlib.import_module("dns.exception")
@@ -50,14 +51,37 @@ def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - a
     except library.NXDOMAIN as error:
         raise CheckFailed(f"{name} does not exist, says {where}", "see whether the record was written to the zone") from error
     except library.NoAnswer as error:
+        # Some providers answer for an alias with the addresses of what it names.
+        shared = sorted(_addresses(resolver, name, errors) & _addresses(resolver, expected, errors)) if kind == "CNAME" else []
+        if shared:
+            return f"{name} is {', '.join(shared)} as {expected} is, says {where}"
         raise CheckFailed(f"{name} has no {kind} record, says {where}", "see whether the record was written to the zone") from error
     except errors.DNSException as error:
         raise CheckFailed(f"{where} does not answer for {name}: {type(error).__name__}", "check that the name server runs") from error
-    found = sorted(record.to_text().rstrip(".").lower() for record in answer)
+    found = sorted(_plain(record.to_text()) for record in answer)
     if expected not in found:
         raise CheckFailed(f"{name} is {', '.join(found)} instead of {expected}, says {where}", "correct the record, or wait for its TTL")
     ttl = answer.rrset.ttl if answer.rrset is not None else 0
     return f"{name} is {', '.join(found)} (TTL {ttl} s), says {where}"
+
+
+def _plain(text: str) -> str:
+    """Return an address in its shortest form, or a name in lower case without the last dot: each can be written in several ways."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text.rstrip(".").lower()
+
+
+def _addresses(resolver: Any, name: str, errors: Any) -> set[str]:
+    """Return the addresses of a name, none when the resolver does not know it."""
+    found = set()
+    for kind in ("A", "AAAA"):
+        try:
+            found |= {_plain(record.to_text()) for record in resolver.resolve(name, kind, search=False)}
+        except errors.DNSException:
+            continue
+    return found
 
 
 @check(

@@ -90,7 +90,9 @@ def image(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 -
         raise CheckFailed(f"image {text}: manifest unknown to registry {host}", "push the image or correct its reference", final=True)
     if answer.status in (401, 403):
         raise CheckFailed(
-            f"image {text}: registry {host} refuses access (HTTP {answer.status})", "give credentials by auth_file, or correct the name", final=True
+            f"image {text}: registry {host} refuses access (HTTP {answer.status})",
+            "give credentials by auth_file (pipeline_registry_auth_file), or correct the name",
+            final=True,
         )
     raise CheckFailed(f"image {text}: registry {host} answers HTTP {answer.status}", "check the registry")
 
@@ -150,14 +152,18 @@ def _authorize(challenge: str, credentials: str, tls: ssl.SSLContext, insecure: 
     return f"Bearer {document.get('token') or document.get('access_token') or ''}"
 
 
-def _credentials(auth_file: str | None, registry: str) -> str:
-    """Return the base64 credentials of a registry from a docker config file, none when it has none. Raises CheckFailed."""
-    if not auth_file:
-        return ""
+def auths_of(auth_file: str) -> dict[str, dict[str, Any]]:
+    """Return the credentials of a docker config file by registry. Raises CheckFailed."""
     try:
-        auths = json.loads(Path(auth_file).read_text(encoding="utf-8")).get("auths") or {}
+        found: dict[str, dict[str, Any]] = json.loads(Path(auth_file).read_text(encoding="utf-8")).get("auths") or {}
     except (OSError, ValueError, AttributeError) as error:
         raise CheckFailed(f"auth_file {auth_file} cannot be read: {error}", "name a docker config.json", final=True) from error
+    return found
+
+
+def _credentials(auth_file: str | None, registry: str) -> str:
+    """Return the base64 credentials of a registry from a docker config file, none when it has none. Raises CheckFailed."""
+    auths = auths_of(auth_file) if auth_file else {}
     entry = auths.get(registry) or auths.get("https://index.docker.io/v1/" if registry == "docker.io" else f"https://{registry}") or {}
     if entry.get("username"):
         return base64.b64encode(f"{entry['username']}:{entry.get('password', '')}".encode()).decode()

@@ -6,6 +6,8 @@ its quota. Writes nothing there."""
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -19,7 +21,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._errors import 
 from ansible_collections.barberpro.platform.plugins.module_utils._isolation_html import write
 from ansible_collections.barberpro.platform.plugins.module_utils._quotas import exceeded
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._sql import SHARED_SCHEMA
 
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -34,6 +36,8 @@ KINDS = {
     "cluster_role_bindings": (RBAC, "ClusterRoleBinding"),
     "quotas": ("v1", "ResourceQuota"),
 }
+PLATFORM_NAMESPACES = ("gateway_namespace", "gateway_proxy_namespace", "data_namespace", "monitoring_namespace")
+"""Facts of the platform that name a namespace with which tenants talk."""
 Objects = dict[str, list[dict[str, Any]]]
 
 
@@ -44,9 +48,11 @@ def report(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict
     found = checked(client.map(lambda kind: resources.list(*KINDS[kind]), KINDS))
     objects: Objects = dict(zip(KINDS, found, strict=True))
     seconds = {"read": time.perf_counter() - begun}
-    document = build(objects, options, seconds)
+    facts = facts_of(resources)
+    named = {str(facts[key]) for key in PLATFORM_NAMESPACES if facts.get(key)}
+    document = build(objects, {**options, "shared_namespaces": sorted({*options["shared_namespaces"], *named})}, seconds)
     document["sql"] = _sql(resources, options, tenants_of(objects["namespaces"]), seconds)
-    document["keys"] = _keys(resources, options, tenants_of(objects["namespaces"]), seconds)
+    document["keys"] = _keys(resources, facts.get("vault") or {}, options, tenants_of(objects["namespaces"]), seconds)
     finish(document, seconds)
     result: dict[str, Any] = {"report": document, "isolated": document["isolated"], "summary": document["summary"], "findings": document["findings"]}
     if not document["tenants"]:
@@ -54,6 +60,14 @@ def report(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict
     if options.get("path") and not check_mode:
         result["files"] = write(str(options["path"]), document)
     return result
+
+
+def facts_of(resources: Resources) -> dict[str, Any]:
+    """Return what the platform says of itself; nothing where it is not installed."""
+    secret = resources.get(Ref("v1", "Secret", SYSTEM_NAMESPACE, "barberpro-platform"))
+    text = ((secret or {}).get("data") or {}).get("facts")
+    facts: dict[str, Any] = json.loads(base64.b64decode(text)) if text else {}
+    return facts
 
 
 def tenants_of(namespaces: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -129,13 +143,14 @@ def _sql(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str,
     return found
 
 
-def _keys(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str, str], seconds: dict[str, float]) -> dict[str, Any] | None:
+def _keys(
+    resources: Resources, vault: Mapping[str, Any], options: Mapping[str, Any], tenants: Mapping[str, str], seconds: dict[str, float]
+) -> dict[str, Any] | None:
     """Return the part of the tenants' keys, None where the platform has no Vault."""
-    facts = _isolation_keys.facts_of(resources)
-    if not facts:
+    if not vault:
         return None
     begun = time.perf_counter()
-    found = _isolation_keys.examine(resources.client, facts, tenants)
+    found = _isolation_keys.examine(resources.client, vault, tenants)
     found["findings"] = [item for item in found["findings"] if _concerns(item, list(options.get("names") or []))]
     seconds["keys"] = time.perf_counter() - begun
     return found

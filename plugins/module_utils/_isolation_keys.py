@@ -10,28 +10,17 @@ that can be taken out of Vault. What the deployer may do, Vault itself is asked.
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import SYSTEM_NAMESPACE, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import TENANT_POLICY, tenant_policy
 
 USES = ("decrypt", "encrypt", "rewrap", "datakey/plaintext", "export/encryption-key", "backup")
 """What would let somebody at what a key has sealed, or at the key; paths of the transit engine."""
-
-
-def facts_of(resources: Resources) -> dict[str, Any]:
-    """Return what the platform says of its Vault; nothing where it has none."""
-    secret = resources.get(Ref("v1", "Secret", SYSTEM_NAMESPACE, "barberpro-platform"))
-    text = ((secret or {}).get("data") or {}).get("facts")
-    facts: dict[str, Any] = (json.loads(base64.b64decode(text)) if text else {}).get("vault") or {}
-    return facts
 
 
 def examine(client: Client, facts: Mapping[str, Any], tenants: Mapping[str, str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ CREDENTIALS: dict[str, Any] = {
     "no_log": False,
     "options": {
         "name": {"type": "str", "required": True},
+        "type": {"type": "str", "default": "Opaque"},
         "data": {"type": "dict", "default": {}, "no_log": False},
         "secret_data": {"type": "dict", "default": {}, "no_log": True},
         "initial": {"type": "dict", "default": {}, "no_log": False},
@@ -146,7 +147,7 @@ def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absen
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": ref.name, "namespace": namespace, "labels": {**labels, **own}},
-        "type": "Opaque",
+        "type": str(asked.get("type") or "Opaque"),
         "data": {**present, **changed},
     }
     if not dry_run:

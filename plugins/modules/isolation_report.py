@@ -28,6 +28,7 @@ options:
     description:
       - Namespaces of the platform, with which tenants talk as their policies declare. These edges are listed, they are not findings.
       - A path between a tenant and any other namespace that is no tenant's is one.
+      - Those that the platform says of itself are always among them, such as that of an existing gateway's proxies.
     type: list
     elements: str
     default: [barberpro-data, barberpro-gateway, barberpro-monitoring, barberpro-system, barberpro-vault, kube-system]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,11 @@ from tests.support.playbooks import play
 
 ZONE = "guarded.test"
 REGISTRY = "registry.guarded.test/barberpro"
+# That of the production example, whose tenants are tried here too.
+PRODUCTION_REGISTRY = "registry.barberpro.example/barberpro"
 IMAGE = f"{REGISTRY}/booking@sha256:{'a' * 64}"
+# Credentials of the registry.
+PULLS = base64.b64encode(b"puller:registry-canary").decode()
 # Other files of this session have tenants without guard rails: the policies here bind to a label of their own.
 GUARD_LABEL = "guarded.test/tenant"
 DEPLOYER = "guarded-deployer"
@@ -128,7 +133,7 @@ class Guarded:
         context = {
             "tenant": {**names, "market_size": "small", "region": "caba"}, "access": people, "platform": platform, "quota": TIERS[self.tier],
             "workloads": {**base["vertical_base_workloads"], **shop["barbershop_workloads"]}, "market": {"replicas": 1}, "business": {"name": self.name},
-            "images": {"booking": IMAGE, "walkin_queue": IMAGE}, "revision": "@revision@",
+            "images": {"booking": IMAGE, "walkin_queue": IMAGE}, "pull_secrets": ["registry"], "revision": "@revision@",
             "monitoring": {key.removeprefix("monitoring_"): value for key, value in monitoring.items() if key != "monitoring_context"},
         }
         folders = [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]
@@ -169,22 +174,26 @@ def admin(simulated_kubeconfig: str) -> Resources:
 
 
 @pytest.fixture(scope="session")
-def platform(simulated_kubeconfig: str, kubectl_path: str, admin: Resources) -> Iterator[None]:
+def platform(simulated_kubeconfig: str, kubectl_path: str, admin: Resources, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The foundation of the platform, installed by its playbook under other names than the real ones; gone afterwards."""
     for name, policy in (("guarded-delete", "Delete"), ("guarded-retain", "Retain")):
         admin.apply({
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}, "provisioner": "guarded.test/none", "reclaimPolicy": policy,
         })
+    registries = tmp_path_factory.mktemp("registries") / "config.json"
+    registries.write_text(json.dumps({"auths": {REGISTRY.partition("/")[0]: {"auth": PULLS}, "other.test": {"auth": PULLS}}}))
     extra = {
+        "platform_registry_auth_file": str(registries),
         **{f"__platform_{name}_namespace": value for name, value in NAMESPACES.items()}, "platform_monitoring_namespace": NAMESPACES["monitoring"],
         "__platform_tenant_label": GUARD_LABEL, "platform_zone": ZONE, "platform_kubeconfig": simulated_kubeconfig, "platform_kubectl": kubectl_path,
-        "platform_gateway_provider": "existing", "platform_image_registries": [REGISTRY],
+        "platform_gateway_provider": "existing", "platform_image_registries": [REGISTRY, PRODUCTION_REGISTRY],
         "images": dict.fromkeys(("postgresql", "prometheus", "alertmanager", "prometheus_operator", "prometheus_config_reloader", "pgbouncer"), IMAGE),
         "platform_deployer_subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": DEPLOYER}],
         "platform_admin_subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "guarded:admins"}],
     }
-    run = play("deploy_platform.yml", "--tags", "foundation", inventory="localhost,", extra=extra)
+    run = play("deploy_platform.yml", "--tags", "foundation", "--diff", inventory="localhost,", extra=extra)
     assert run.code == 0, run.output
+    assert PULLS not in run.output
     yield
     for policy in ("barberpro-namespaces", "barberpro-tenant-owners", "barberpro-tenant-rules"):
         for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):

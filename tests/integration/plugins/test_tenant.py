@@ -38,6 +38,16 @@ def test_a_tenant_is_there_when_the_module_returns(shop: Shop) -> None:
     assert shop.kubectl.names("deploy", shop.namespace) == set()  # only infrastructure
 
 
+def test_a_secret_of_a_type_of_its_own(shop: Shop) -> None:
+    config = json.dumps({"auths": {"registry.example": {"auth": "canary-registry"}}})
+    asked = [{"name": "registry", "type": "kubernetes.io/dockerconfigjson", "secret_data": {".dockerconfigjson": config}}]
+    result = shop.tenant(shop.set(), credentials=asked, diff=True)
+    assert shop.kubectl.json("secret", "registry", "-n", shop.namespace)["type"] == "kubernetes.io/dockerconfigjson"
+    assert values(shop.kubectl, shop.namespace, "registry") == {".dockerconfigjson": config}
+    assert "canary-registry" not in json.dumps(result)
+    assert not shop.tenant(shop.set(), credentials=asked)["changed"]
+
+
 def test_generated_values_are_kept_and_never_shown(shop: Shop) -> None:
     first = shop.tenant(shop.set(), credentials=CREDENTIALS, diff=True)
     before = values(shop.kubectl, shop.namespace, "booking-database")

@@ -30,6 +30,27 @@ def test_dns(check: Check) -> None:
     assert "name server no-such-host.invalid is unknown" in check("dns", name=HOST, address="x", server="no-such-host.invalid")
 
 
+def test_dns_of_a_gateway_that_has_a_name(check: Check) -> None:
+    """An alias is one however it is answered: by the name, or (where the provider flattens it) by the addresses of that name."""
+    gateway = "gateway.barberpro.test"
+    records = {
+        HOST: ("CNAME", f"{gateway}."), gateway: ("A", "10.0.0.7"), "flat.barberpro.test": ("A", "10.0.0.7"), "other.barberpro.test": ("A", "10.0.0.8"),
+        "stray.barberpro.test": ("CNAME", "old.barberpro.test."),
+    }
+    with loopback.name_server(records) as port:
+        asked = {"type": "CNAME", "address": "Gateway.barberpro.test", "server": "127.0.0.1", "port": port}
+        assert check("dns", name=HOST, **asked) == f"passed: {HOST} is {gateway} (TTL 60 s), says 127.0.0.1:{port}"
+        flat = check("dns", name="flat.barberpro.test", **asked)
+        assert flat == f"passed: flat.barberpro.test is 10.0.0.7 as {gateway} is, says 127.0.0.1:{port}"
+        assert "stray.barberpro.test is old.barberpro.test instead of gateway.barberpro.test" in check("dns", name="stray.barberpro.test", **asked)
+        assert check("dns", name="other.barberpro.test", **asked).startswith("failed: other.barberpro.test has no CNAME record, says")
+
+
+def test_dns_of_a_gateway_with_an_address_of_version_6(check: Check) -> None:
+    with loopback.name_server({HOST: ("AAAA", "2001:db8::7")}) as port:
+        assert "is 2001:db8::7 (TTL" in check("dns", name=HOST, address="2001:DB8:0:0::7", type="AAAA", server="127.0.0.1", port=port)
+
+
 def test_dns_that_is_silent(check: Check) -> None:
     found = check("dns", name=HOST, address="x", server="127.0.0.1", port=loopback.free_port())
     assert re.search(rf"failed: 127\.0\.0\.1:\d+ does not answer for {re.escape(HOST)}: \w+; check that the name server runs", found)

@@ -14,7 +14,7 @@ from ansible_collections.barberpro.platform.plugins.modules import isolation_pro
 
 from benchmarks import fleet
 from tests.support import modules
-from tests.support.api_stand_in import StandIn
+from tests.support.api_stand_in import StandIn, secret
 from tests.support.loopback import Reply, Request
 
 Objects = dict[str, list[dict[str, Any]]]
@@ -284,6 +284,20 @@ def test_the_module_names_what_is_not_there(call: Callable[..., dict[str, Any]],
     assert call(names=["nobody"])["msg"].startswith("tenant nobody has no namespace in this cluster; see the tenants with status.yml")
     (tmp_path / "isolation").write_text("a file")
     assert call(path=str(tmp_path))["msg"].startswith("the isolation report cannot be written: ")
+
+
+def test_the_proxies_of_an_existing_gateway_are_the_platforms(call: Callable[..., dict[str, Any]], api: StandIn) -> None:
+    proxies: Objects = {
+        "namespaces": [fleet.namespace("kong")],
+        "pods": [{"metadata": {"namespace": "kong", "name": "proxy", "labels": {}}, "spec": {"containers": []}}],
+        "policies": [hole(A, "Ingress", "kong", port=8080)],
+    }
+    assert not call(proxies)["isolated"]
+    facts = json.dumps({"gateway_namespace": "barberpro-gateway", "gateway_proxy_namespace": "kong"})
+    api.answers["GET /api/v1/namespaces/barberpro-system/secrets/barberpro-platform"] = secret("barberpro-system", "barberpro-platform", facts=facts)
+    found = call(proxies, shared_namespaces=isolation_report.SHARED)
+    assert found["isolated"], found["findings"]
+    assert {"namespace": "kong", "direction": "to tenants", "tenants": 1, "ports": ["TCP 8080"]} in found["report"]["network"]["shared"]
 
 
 def test_a_cluster_without_tenants_is_said(api: StandIn) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils import _isolation_keys
+from ansible_collections.barberpro.platform.plugins.module_utils import _isolation, _isolation_keys
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import tenant_policy
@@ -85,9 +85,9 @@ def test_a_key_that_can_leave_and_a_deployer_who_can_decrypt(examine: Callable[[
     ]
 
 
-def test_a_platform_without_vault_has_no_such_part(api: StandIn) -> None:
+def test_facts_of_the_platform(api: StandIn) -> None:
     resources = Resources(Client.from_options({"kubeconfig": api.kubeconfig}))
-    assert _isolation_keys.facts_of(resources) == {}
+    assert _isolation.facts_of(resources) == {}
     for facts in ({"vault": {}}, {"vault": FACTS}):
         api.answers[f"GET {SYSTEM}/secrets/barberpro-platform"] = secret("barberpro-system", "barberpro-platform", facts=json.dumps(facts))
-        assert _isolation_keys.facts_of(resources) == facts["vault"]
+        assert _isolation.facts_of(resources) == facts

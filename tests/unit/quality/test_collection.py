@@ -58,6 +58,42 @@ def test_requirements_equal_the_dependencies_of_the_collection() -> None:
     assert wanted == yaml_of("galaxy.yml")["dependencies"]
 
 
+# A module or a group of them as a key, a filter, and what takes the name of a plugin.
+FULL_NAME = re.compile(
+    r"^\s*(?:- )?(?:group/)?([a-z]\w*\.[a-z]\w*)\.[a-z][\w.]*:(?:\s|$)"
+    r"|(?:(?<!\|)\|\s*|\b(?:lookup|query|q|map|select|reject)\(\s*['\"])([a-z]\w*\.[a-z]\w*)\.[a-z]\w*",
+    re.MULTILINE,
+)
+
+
+def collections_used(text: str) -> set[str]:
+    """Return the collections whose plugins a YAML file or a template names."""
+    return {key or plugin for key, plugin in FULL_NAME.findall(text)}
+
+
+def test_full_names_are_found_where_they_can_stand() -> None:
+    text = """
+    - name: Change
+      a.one.module:
+        value: "{{ x | a.two.filter | map('a.three.filter') }} {{ query('a.four.lookup') }} {{ not.a.name }}"
+      module_defaults: {}
+      group/a.five.acme:
+    """
+    assert collections_used(text) == {"a.one", "a.two", "a.three", "a.four", "a.five"}
+
+
+def test_every_collection_that_is_used_is_a_dependency() -> None:
+    declared = {*yaml_of("galaxy.yml")["dependencies"], "ansible.builtin", "barberpro.platform"}
+    files = [path for folder in ("roles", "playbooks") for path in ROOT.glob(f"{folder}/**/*") if path.suffix in {".yml", ".j2"}]
+    used = {str(path.relative_to(ROOT)): collections_used(path.read_text()) - declared for path in files}
+    assert {path: names for path, names in used.items() if names} == {}
+
+
+def test_python_packages_of_the_collections_that_are_used_are_required() -> None:
+    required = {re.split(r"[\[>=<]", line)[0] for line in (ROOT / "meta/ee-requirements.txt").read_text().splitlines()}
+    assert {"kubernetes", "psycopg2-binary", "dnspython", "cryptography", "boto3", "botocore"} <= required
+
+
 def test_versions_agree() -> None:
     version = yaml_of("galaxy.yml")["version"]
     assert f'\nversion = "{version}"\n' in (ROOT / "pyproject.toml").read_text()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import ansible_collections
 import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.support import loopback
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ["*.barberpro.test"]
@@ -85,6 +89,34 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: (folder / name).read_text().removeprefix("reason:").strip() for name in cases}
+
+
+def test_records_need_only_the_collection_of_their_provider(tmp_path: Path) -> None:
+    """With community.general alone the zone is asked; the answer of a server that is not there is the proof."""
+    (home,) = {Path(path) for path in ansible_collections.__path__ if (Path(path) / "community/general").exists()}
+    general = tmp_path / "ansible_collections/community/general"
+    general.parent.mkdir(parents=True)
+    general.symlink_to(home / "community/general")
+    change = {"state": "present", "name": "a.barberpro.test", "type": "A", "values": ["10.0.0.7"]}
+    play = [{
+        "hosts": "localhost", "connection": "local", "gather_facts": False,
+        "vars": {
+            **yaml.safe_load((ROOT / "roles/dns_tls/defaults/main.yml").read_text()), "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "dns_tls_provider": "rfc2136", "dns_tls_zone": "barberpro.test", "dns_tls_rfc2136_server": "127.0.0.1",
+            "dns_tls_rfc2136_port": loopback.free_port(), "__dns_tls_change": change,
+        },
+        "tasks": [{"ansible.builtin.include_tasks": str(ROOT / "roles/dns_tls/tasks/change.yml")}],
+    }]
+    (tmp_path / "play.json").write_text(json.dumps(play))
+    (tmp_path / "empty.cfg").touch()
+    environment = {
+        **os.environ, "ANSIBLE_CONFIG": str(tmp_path / "empty.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
+    }
+    done = subprocess.run(
+        [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", tmp_path / "play.json"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )
+    assert "Connection refused" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
