@@ -16,6 +16,8 @@ PYTHON ?= $(shell $(DISTRIBUTION) -c 'import sys; sys.exit(sys.version_info < (3
 PYTHON := $(PYTHON)
 # Of `make test`: a third worker uses what two leave of two cores while they wait for pods.
 WORKERS ?= 3
+# Whether `make test` takes the tests marked slow too, as continuous integration does.
+SLOW ?=
 STEP := $(PYTHON) demo/step.py
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded
@@ -33,12 +35,12 @@ demo: doctor setup ## From a bare machine to a barbershop that serves over HTTPS
 	@$(MAKE) cluster images platform deploy
 	@$(BIN)/python demo/summary.py $(TENANT)
 
-test: doctor setup setup-test ## Every check of this repository, side by side; ends with pytest's summary
+test: doctor setup setup-test ## Every layer's tests, side by side; with SLOW=1 those that take minutes too. Ends with pytest's summary
 	@$(MAKE) cluster vault platform
 	@$(MAKE) cluster PROFILE=simulated
 	@$(STEP) "All tests" -- $(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder --verbose --durations=25 \
 		--cov --cov-report=term --cov-fail-under=90 \
-		tests/lint tests/unit services tests/integration tests/molecule tests/e2e
+		$(if $(SLOW),,-m "not slow") tests/lint tests/unit services tests/integration tests/molecule tests/e2e
 
 ##@ Environment
 .PHONY: setup setup-test

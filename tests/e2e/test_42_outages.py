@@ -12,7 +12,7 @@ from tests.support import cluster, looks, outages, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import Background, deploy
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 NETWORK_SECONDS = 8.0
 
 

@@ -15,7 +15,7 @@ from tests.support import cluster, images, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import Background, deploy, play
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 LOST = "e2e-lost"
 
 

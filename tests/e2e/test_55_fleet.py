@@ -13,7 +13,7 @@ from tests.support import cluster
 from tests.support.audit import AuditLog
 from tests.support.playbooks import REPORTS, Run, play
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 SHOPS = [f"barbershop-fleet-{number}" for number in range(1, 7)]
 GROUPS = ("tenants", "fleet_under_test", "vertical_barbershop", "tier_small", "market_small", "region_caba")

@@ -16,7 +16,7 @@ from tests.support import cluster
 
 from .test_50_tenants import address_of, pod_of, service_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 KILLS = 3
 # Both are tried without a pause from inside a pod until a file says enough: what must stay closed, and what must stay open.

@@ -11,7 +11,7 @@ import yaml
 from tests.support import cluster, sql
 from tests.support.playbooks import deploy_new
 
-pytestmark = pytest.mark.cluster("beside")
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 TIERS: dict[str, dict[str, Any]] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]
 
 

@@ -16,7 +16,7 @@ from tests.support import cluster, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import play
 
-pytestmark = pytest.mark.cluster("beside")
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 SMALL: dict[str, Any] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]["small"]
 
 PRELUDE = """

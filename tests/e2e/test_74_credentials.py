@@ -11,7 +11,7 @@ from tests.support import cluster, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import Run, deploy, play
 
-pytestmark = pytest.mark.cluster("beside")
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 FIRST: dict[str, str] = {}
 """The credentials before the first rotation."""
 BOUND = 240.0

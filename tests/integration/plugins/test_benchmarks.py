@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Kubectl
 
-pytestmark = pytest.mark.simulated
+pytestmark = [pytest.mark.simulated, pytest.mark.slow]
 
 
 def measured(benchmark: str, count: int, root: Path, folder: Path) -> dict[str, Any]:

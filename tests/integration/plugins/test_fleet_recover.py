@@ -15,7 +15,7 @@ from .test_fleet import call, results
 from .test_killed import STRIDE, Killed, Killer, state
 from .test_transaction import dead, journal, lease
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600), pytest.mark.slow]
 
 
 def who(shop: Shop, name: str, operation: str = "deploy") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 
 from .conftest import Shop
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600), pytest.mark.slow]
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "5"))
 
