@@ -140,6 +140,7 @@ def test_a_roll_back_that_failed_is_kept_in_the_cluster(api: StandIn, play: Play
     [
         ([], "tenants", "tenant_name 'tenants' is a group of the inventory, and it names one tenant; for all of a group use --limit tenants. Nothing was"),
         ([], "all", "tenant_name 'all' is a group of the inventory"),
+        ([], "localhost", "tenant_name 'localhost' is the machine that runs the playbook"),
         ([], "", "No tenant was named: rollback_vertical.yml acts on inventory hosts only under --limit TENANT"),
         (["--limit", "shop"], "other", "tenant_name 'other' and --limit 'shop' name different tenants (shop): give one of the two"),
         (["--limit", "shop"], "", "Tenant shop has no release on this cluster"),
@@ -147,6 +148,12 @@ def test_a_roll_back_that_failed_is_kept_in_the_cluster(api: StandIn, play: Play
 )
 def test_whom_the_operator_named(play: Play, arguments: list[str], name: str, sentence: str) -> None:
     assert sentence in play("rollback_vertical.yml", *arguments, tenant_name=name)
+
+
+def test_a_plan_is_no_roll_back(api: StandIn, play: Play) -> None:
+    said = play("rollback_vertical.yml", "--limit", "shop", plan_only=True)
+    assert "plan_only is known to deploy_vertical.yml only: run rollback_vertical.yml with --check. Nothing was changed." in said
+    assert api.log == []
 
 
 WRONG = {
