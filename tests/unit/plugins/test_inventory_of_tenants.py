@@ -14,9 +14,9 @@ from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.barberpro.platform.plugins.inventory.tenants import InventoryModule
-from ansible_collections.barberpro.platform.plugins.module_utils._inventory import group_name, hosts
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._inventory import group_name, hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
