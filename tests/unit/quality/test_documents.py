@@ -29,6 +29,13 @@ def test_links_lead_somewhere(document: str) -> None:
     assert [link for link in links if link and not (ROOT / document).parent.joinpath(link).exists()] == []
 
 
+@pytest.mark.parametrize("document", [*DOCUMENTS, "Makefile", "benchmarks/benchmarks.mk", "cluster/cluster.mk"])
+def test_named_files_and_tests_exist(document: str) -> None:
+    named = re.findall(r"(?<![\w/.-])((?:tests|services|plugins|benchmarks|demo)/[\w./*-]*[\w*])(?:::(\w+))?", (ROOT / document).read_text())
+    assert [path for path, _test in named if not list(ROOT.glob(path))] == []
+    assert [test for path, test in named if test and f"def {test}(" not in (ROOT / path).read_text()] == []
+
+
 def test_index_names_every_document() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     missing = [
