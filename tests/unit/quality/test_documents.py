@@ -51,6 +51,25 @@ def test_architecture_or_readme_names_every_role(role: str) -> None:
     assert re.search(rf"\b{role}\b", text), f"role {role} is nowhere explained"
 
 
+def test_readme_has_what_certified_content_must_have() -> None:
+    text = (ROOT / "README.md").read_text()
+    wanted = [
+        "Description", "Requirements", "Installation", "Use Cases", "Testing", "Contributing", "Support", "Release Notes and Roadmap",
+        "Related Information", "License Information",
+    ]  # fmt: skip
+    assert [heading for heading in re.findall(r"^## (.+)$", text, re.MULTILINE) if heading in wanted] == wanted
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    for command in ("", " --upgrade", f":=={version}"):
+        assert f"\nansible-galaxy collection install barberpro.platform{command}\n" in text
+
+
+def test_programs_that_playbooks_call_are_told_and_installed_where_they_are_packaged() -> None:
+    programs = {"kubectl": "kubernetes-client [platform:fedora platform:debian]", "helm": "helm [platform:fedora]"}
+    requirements = (ROOT / "README.md").read_text().split("## Requirements")[1].split("\n## ")[0]
+    assert [name for name in programs if f"`{name}`" not in requirements] == []
+    assert set(programs.values()) <= set((ROOT / "meta" / "ee-bindep.txt").read_text().splitlines())
+
+
 def test_every_make_target_is_explained_by_make_help() -> None:
     targets = re.findall(r"^([a-z][a-z0-9-]*):(?!=)([^\n]*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [name for name, rest in targets if "## " not in rest] == []
