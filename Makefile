@@ -109,7 +109,7 @@ external-vault: setup-test ## A tenant of a platform that uses an existing Vault
 crash-deploys: setup ## Kill a playbook after every write of its journal, on the embedded cluster (after make vault platform; make test tries some)
 	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed after every write of the journal" -- $(PYTEST) --verbose tests/e2e/test_44_killed.py
 
-one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_refusals.py
+one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_20_refusals.py
 	@$(PYTEST) --verbose $(T)
 
 ##@ Release

@@ -1,4 +1,4 @@
-"""Print what `make demo` has brought about, from the newest report of the tenant and the facts of the embedded cluster.
+"""Print what `make demo` has brought about, from the newest report of the tenant and the facts of the cluster.
 
 Usage: summary.py [TENANT]
 
@@ -14,8 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cluster"))
+
+from barberpro_cluster.layout import facts_file
+
 ROOT = Path(__file__).resolve().parent.parent
-FACTS = ROOT / ".embedded" / "cluster.json"
 REPORTS = ROOT / "reports"
 
 
@@ -101,9 +104,10 @@ def main(arguments: list[str]) -> int:
     tenant = arguments[0] if arguments else "barbershop-palermo"
     try:
         report_path = newest_report(tenant)
-        if not FACTS.exists():
-            raise SummaryError(f"{FACTS} is missing; start the cluster first: make cluster")
-        print(text(tenant, report_path, json.loads(report_path.read_text()), json.loads(FACTS.read_text())))
+        facts = facts_file(ROOT)
+        if not facts.exists():
+            raise SummaryError(f"{facts} is missing; start the cluster first: make cluster, or name other facts in BARBERPRO_CLUSTER_FACTS")
+        print(text(tenant, report_path, json.loads(report_path.read_text()), json.loads(facts.read_text())))
     except SummaryError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

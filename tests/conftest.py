@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cluster import FACTS_FILE
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -54,7 +56,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def kubectl_path() -> str:
     """Path of a kubectl: the one the cluster's facts name, else the one on PATH."""
-    for facts in (ROOT / ".embedded" / "cluster.json", ROOT / ".embedded" / "simulated" / "cluster.json"):
+    for facts in (FACTS_FILE, ROOT / ".embedded" / "simulated" / "cluster.json"):
         if facts.exists():
             return str(json.loads(facts.read_text())["kubectl"])
     found = shutil.which("kubectl")

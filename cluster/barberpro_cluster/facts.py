@@ -1,4 +1,4 @@
-"""The facts file `.embedded/cluster.json`: all that the embedded inventory and the tests know of the cluster."""
+"""The facts file `.embedded/cluster.json` (`layout.facts_file`): all that the embedded inventory and the tests know of the cluster."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Layout:
 
     @property
     def facts(self) -> Path:
-        """The facts file that the embedded inventory reads."""
+        """The facts file that `make cluster` writes."""
         return self.state / "cluster.json"
 
     @property
@@ -93,6 +93,12 @@ class Layout:
     def tools(self) -> Path:
         """Folder of the pinned Go tool modules."""
         return self.checkout / "cluster" / "tools"
+
+
+def facts_file(checkout: Path) -> Path:
+    """The facts that inventory, demo and tests read: those of the file that BARBERPRO_CLUSTER_FACTS names, else those of `make cluster`."""
+    named = os.environ.get("BARBERPRO_CLUSTER_FACTS")
+    return Path(named) if named else Layout.of(checkout).facts
 
 
 def in_node(*parts: str) -> str:

@@ -16,17 +16,22 @@ description:
     and where the report is.
   - Of a fleet it prints one line for each tenant that went well, and how the fleet ended.
   - Reads the results of M(barberpro.platform.run_report) and M(barberpro.platform.fleet_gate). A run without any prints nothing.
+  - Warns of an extra variable that no playbook, role or inventory has and that looks like an option of the playbook.
   - Colours only where Ansible itself would.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
+from ansible.vars.plugins import get_vars_from_inventory_sources
+from ansible_collections.barberpro.platform.plugins.module_utils import _extra_vars
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import FLEET_GATE, RUN_REPORT, Summary, fleet_summary, summaries
 
+ROOT = Path(__file__).resolve().parents[2]
 COLOURS = {"succeeded": "COLOR_OK", "unchanged": "COLOR_OK", "failed": "COLOR_ERROR", "rolled_back": "COLOR_CHANGED"}
 
 
@@ -42,6 +47,18 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._results: list[Mapping[str, Any]] = []
         self._fleet: Mapping[str, Any] | None = None
+        self._playbooks: set[Path] = set()
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Once for each playbook of the collection, warn of extra variables that are probably misspelt."""
+        path = Path(play.get_path().rpartition(":")[0]).resolve()
+        if path.parent != ROOT / "playbooks" or path in self._playbooks:
+            return
+        self._playbooks.add(path)
+        manager = play.get_variable_manager()
+        found = _extra_vars.doubtful(manager.extra_vars, path.stem, ROOT)
+        for name in sorted(found.keys() - (_of_inventory(manager) if found else set())):
+            self._display.warning(_extra_vars.sentence(name, path.stem, found[name]))
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Keep the result of a task that wrote a report."""
@@ -70,3 +87,11 @@ class CallbackModule(CallbackBase):
             self._display.display(f"  {line}")
         for line in summary.last_lines:
             self._display.display(f"  {line}")
+
+
+def _of_inventory(manager: Any) -> set[str]:
+    """Return the names of all variables that the inventory gives to any host or group."""
+    inventory = manager._inventory
+    entities = [*inventory.groups.values(), *inventory.hosts.values()]
+    files = get_vars_from_inventory_sources(manager._loader, inventory._sources, entities, "task")
+    return set(files).union(*(entity.vars for entity in entities))

@@ -25,7 +25,9 @@ options:
     required: true
     choices: [barberpro.platform.tenants]
   kubeconfig:
-    description: Path of the kubeconfig file. A relative path is relative to the inventory file.
+    description:
+      - Path of the kubeconfig file, or several with C(:) between them.
+      - In the inventory file, a relative path is relative to that file. In the environment, to the current folder.
     type: str
     env:
       - name: BARBERPRO_KUBECONFIG
@@ -52,6 +54,7 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.ansible/tenants
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +79,23 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Fill the inventory from the cluster, or from the cache when that is switched on and fresh."""
         super().parse(inventory, loader, path, cache)
-        self._read_config_data(path)
+        # A value of the file takes precedence over the environment's.
+        in_file = bool(self._read_config_data(path).get("kubeconfig"))
         key = self.get_cache_key(path)
         use_cache = self.get_option("cache") and cache
         found: dict[str, Any] | None = None
         if use_cache:
             found = self._cache.get(key)
         if found is None:
-            found = self._fetch(path)
+            found = self._fetch(path, in_file)
             if self.get_option("cache"):
                 self._cache[key] = found
         self._fill(found)
 
-    def _fetch(self, path: str) -> dict[str, Any]:
+    def _fetch(self, path: str, in_file: bool) -> dict[str, Any]:
         kubeconfig = to_plain(self.get_option("kubeconfig"))
-        if kubeconfig:
-            kubeconfig = str(Path(path).parent / Path(kubeconfig).expanduser())
+        if in_file:
+            kubeconfig = os.pathsep.join(str(Path(path).parent / Path(part).expanduser()) for part in kubeconfig.split(os.pathsep))
         options = {"kubeconfig": kubeconfig, "context": self.get_option("context"), "request_timeout": self.get_option("request_timeout")}
         try:
             client = Client.from_options(options)

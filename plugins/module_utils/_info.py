@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _diff
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Entry, checked
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._inventory import TENANTS, describe
 from ansible_collections.barberpro.platform.plugins.module_utils._lease import Lease
@@ -170,8 +170,17 @@ def _drift(entries: Mapping[str, Entry], live: Objects) -> list[str]:
         elif entry.uid != obj["metadata"].get("uid"):
             found.append(f"{ref} was made anew by others")
         elif entry.digest != own_digest(obj):
-            found.append(f"{ref} was changed by others")
+            found.append(f"{ref} was changed by {_last_writer(obj)}")
     return found
+
+
+def _last_writer(obj: Mapping[str, Any]) -> str:
+    """Name the newest manager of fields that is not ours. Status does not count: controllers write it all the time."""
+    entries = [
+        entry for entry in obj["metadata"].get("managedFields") or [] if entry.get("manager") != MANAGER and entry.get("subresource") != "status"
+    ]
+    newest: Mapping[str, Any] = max(entries, key=lambda entry: str(entry.get("time") or ""), default={})
+    return str(newest.get("manager") or "others")
 
 
 def _host(live: Objects, namespace: str) -> str | None:

@@ -90,10 +90,12 @@ tenants:
       description: The first reason when not healthy, and each limit of its quota that the tenant is beyond, with the numbers; else empty.
       type: str
     drift:
-      description: Objects that are missing or were changed by others since the last run.
+      description:
+        - Objects that are missing or were changed by others since the last run.
+        - Who changed one is the newest of its other field managers, C(others) where none has left its name.
       type: list
       elements: str
-      sample: ["Deployment tenant-barbershop-palermo/booking-r4 was changed"]
+      sample: ["Deployment tenant-barbershop-palermo/booking-r4 was changed by kubectl-edit"]
     created:
       description: When the namespace was created.
       type: str

@@ -9,13 +9,18 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "cluster"))
+
+from barberpro_cluster.layout import facts_file
+
 ROOT = Path(__file__).resolve().parents[2]
-FACTS_FILE = ROOT / ".embedded" / "cluster.json"
+FACTS_FILE = facts_file(ROOT)
 TEST_LABEL = "barberpro.platform/cluster"
 # Tenants of the tests that run beside those of the demo tenant (tests/e2e/beside.yml), and of the scenarios in molecule/: what becomes of them says
 # nothing about a test's own tenants.
@@ -29,9 +34,9 @@ class NotForTests(Exception):
 
 @functools.cache
 def facts() -> dict[str, Any]:
-    """Return the facts of the cluster (see cluster/README.md); raise NotForTests when there is none or it lacks the label."""
+    """Return the facts of the cluster (see docs/embedded-cluster.md); raise NotForTests when there is none or it lacks the label."""
     if not FACTS_FILE.exists():
-        raise NotForTests(f"{FACTS_FILE} is missing: start a cluster first with: make cluster images platform")
+        raise NotForTests(f"{FACTS_FILE} is missing: start a cluster first with: make cluster images platform, or name other facts in BARBERPRO_CLUSTER_FACTS")
     found: dict[str, Any] = json.loads(FACTS_FILE.read_text())
     if own := os.environ.get("BARBERPRO_KUBECONFIG"):
         found["kubeconfig"] = own

@@ -108,41 +108,48 @@ class Walkin:
 
         Raises Problem 422: unknown service, shop closed (not for test runs, which come at any hour), key reused.
         """
+        request_hash = hashlib.sha256(json.dumps([request.model_dump(), test_run], sort_keys=True).encode()).digest()
+        key_hash = hashlib.sha256(key.encode()).digest() if key else None
         queue = await self.queue()
+        # After the queue was read and before anything is refused: the ticket that takes the last place may be the one of this key.
+        if key_hash and (earlier := await self._earlier(key_hash, request_hash)):
+            return earlier, False
         service = _service(queue.upstream, request.service)
         if test_run is None:
             _admit(queue, service)
-        request_hash = hashlib.sha256(json.dumps([request.model_dump(), test_run], sort_keys=True).encode()).digest()
-        key_hash = hashlib.sha256(key.encode()).digest() if key else None
         ticket_id = uuid.uuid4()
         async with self.engine.begin() as connection:
-            earlier = await repository.by_key(connection, key_hash) if key_hash else None
-            if earlier is None:
-                values = {
-                    "id": ticket_id,
-                    "day": queue.day,
-                    # Taking the number also puts requests with the same key one after the other.
-                    "number": await repository.next_number(connection, queue.day),
-                    "service_id": service.id,
-                    "service_name": service.name,
-                    "duration_minutes": service.duration_minutes,
-                    "customer_name": request.name,
-                    "test_run": test_run,
-                    "key_hash": key_hash,
-                    "request_hash": request_hash,
-                }
-                created = await repository.insert_ticket(connection, values)
-                if not created:
-                    await connection.rollback()
-        if earlier is None and created:
+            values = {
+                "id": ticket_id,
+                "day": queue.day,
+                # Taking the number also puts requests with the same key one after the other.
+                "number": await repository.next_number(connection, queue.day),
+                "service_id": service.id,
+                "service_name": service.name,
+                "duration_minutes": service.duration_minutes,
+                "customer_name": request.name,
+                "test_run": test_run,
+                "key_hash": key_hash,
+                "request_hash": request_hash,
+            }
+            created = await repository.insert_ticket(connection, values)
+            if not created:
+                await connection.rollback()
+        if created:
             return await self.find(ticket_id), True
-        return await self._earlier(key_hash, request_hash), False
+        earlier = await self._earlier(key_hash, request_hash)
+        if earlier is None:
+            raise _key_reused()
+        return earlier, False
 
-    async def _earlier(self, key_hash: bytes | None, request_hash: bytes) -> dict[str, Any]:
+    async def _earlier(self, key_hash: bytes | None, request_hash: bytes) -> dict[str, Any] | None:
+        """The ticket that a key got before, if any. Raises Problem 422 when that was for another request."""
         async with self.engine.connect() as connection:
             ticket = await repository.by_key(connection, key_hash or b"")
-        if ticket is None or ticket.request_hash != request_hash:
-            raise Problem(422, "idempotency_key_reused", "La Idempotency-Key ya se usó para otra solicitud; usá una clave nueva por cada número.")
+        if ticket is None:
+            return None
+        if ticket.request_hash != request_hash:
+            raise _key_reused()
         return await self.find(ticket.id)
 
     async def find(self, ticket_id: uuid.UUID) -> dict[str, Any]:
@@ -186,6 +193,10 @@ class Walkin:
 
 def _not_found() -> Problem:
     return Problem(404, "ticket_not_found", "No encontramos ese número; sacá uno nuevo.")
+
+
+def _key_reused() -> Problem:
+    return Problem(422, "idempotency_key_reused", "La Idempotency-Key ya se usó para otra solicitud; usá una clave nueva por cada número.")
 
 
 def _service(upstream: Upstream, service_id: str) -> Service:

@@ -61,8 +61,8 @@ def test_drift_and_bad_health_are_told(shop: Shop) -> None:
     shop.kubectl("scale", "deployment", "booking-r1", "-n", shop.namespace, "--replicas=20")
     found = tenant_of(shop, name=shop.name)
     assert found["drift"] == [
-        f"ConfigMap {shop.namespace}/config was changed by others",
-        f"Deployment {shop.namespace}/booking-r1 was changed by others",
+        f"ConfigMap {shop.namespace}/config was changed by kubectl-patch",
+        f"Deployment {shop.namespace}/booking-r1 was changed by kubectl",
         f"NetworkPolicy {shop.namespace}/default-deny is missing",
     ]
     assert found["health"] in ("failed", "progressing")

@@ -146,6 +146,17 @@ async def test_a_repeated_request_gets_the_same_number(walkin):
     assert (await take(walkin)).json()["number"] == 2
 
 
+@pytest.mark.parametrize(("hours", "code"), [(11.5, "no_time_left"), (13, "closed")])
+async def test_who_got_the_last_place_gets_it_again_after_a_lost_answer(walkin, hours, code):
+    walkin.clock["now"] = NOW + timedelta(hours=11.5)
+    taken = [await take(walkin, **{"Idempotency-Key": f"the-key-of-chair-{chair}"}) for chair in (1, 2)]
+    assert [answer.status_code for answer in taken] == [201, 201]
+    walkin.clock["now"] = NOW + timedelta(hours=hours)
+    assert (await take(walkin)).json()["code"] == code
+    again = await take(walkin, **{"Idempotency-Key": "the-key-of-chair-2"})
+    assert (again.status_code, again.json()["id"]) == (201, taken[1].json()["id"])
+
+
 @pytest.mark.parametrize(
     ("hours", "code", "detail"),
     [

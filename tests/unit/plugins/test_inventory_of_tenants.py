@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.barberpro.platform.plugins.inventory.tenants import InventoryModule
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._inventory import group_name, hosts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +64,7 @@ class Plugin(InventoryModule):
         return self.given.get(option)
 
     def _read_config_data(self, path: str) -> dict[str, Any]:
-        return {}
+        return self.given
 
     def get_cache_key(self, path: str) -> str:
         return path
@@ -85,6 +91,41 @@ def test_the_plugin_fills_the_inventory(tmp_path: Path) -> None:
             assert {group.name for group in host.get_groups()} >= {"tenants", "vertical_barbershop", "tier_large"}
             assert host.get_vars()["tenant_namespace"] == "tenant-palermo"
         assert len(api.seen) == 1  # the second time from the cache
+
+
+def asked(tmp_path: Path, *lines: str, **environment: str) -> str:
+    """The kubeconfig that `ansible-inventory` misses, when it runs in the folder above the inventory file's."""
+    source = tmp_path / "inventories" / "live.tenants.yml"
+    source.parent.mkdir(exist_ok=True)
+    source.write_text("\n".join(["plugin: barberpro.platform.tenants", *lines]))
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANSIBLE_COLLECTIONS_PATH": f"{sys.prefix}/collections",
+        "ANSIBLE_INVENTORY_ENABLED": "barberpro.platform.tenants", **environment,
+    }  # fmt: skip
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(source), "--graph"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    found = re.search(r"kubeconfig(\S+?)doesnotexist", "".join(done.stderr.split()))  # Ansible breaks lines, on 2.18 within a path too.
+    assert found, done.stdout + done.stderr
+    return found[1]
+
+
+def test_a_path_is_relative_to_where_it_was_written(tmp_path: Path) -> None:
+    assert asked(tmp_path, KUBECONFIG="x/k") == "x/k"
+    assert asked(tmp_path, "kubeconfig: ../y", KUBECONFIG="x/k").endswith("/inventories/../y")
+
+
+@pytest.mark.parametrize(("in_file", "folder"), [(True, "/shop/"), (False, "")])
+def test_each_path_of_a_list_counts(monkeypatch: pytest.MonkeyPatch, in_file: bool, folder: str) -> None:
+    seen = []
+
+    def no_client(options: dict[str, Any]) -> None:
+        seen.append(options["kubeconfig"])
+        raise PlatformError("no cluster")
+
+    monkeypatch.setattr(Client, "from_options", no_client)
+    with pytest.raises(AnsibleParserError, match="no cluster"):
+        Plugin(kubeconfig="a:/b:c")._fetch("/shop/live.tenants.yml", in_file)
+    assert seen == [f"{folder}a:/b:{folder}c"]
 
 
 def test_a_cluster_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:

@@ -29,6 +29,13 @@ def test_links_lead_somewhere(document: str) -> None:
     assert [link for link in links if link and not (ROOT / document).parent.joinpath(link).exists()] == []
 
 
+@pytest.mark.parametrize("document", [*DOCUMENTS, "Makefile", "benchmarks/benchmarks.mk", "cluster/cluster.mk"])
+def test_named_files_and_tests_exist(document: str) -> None:
+    named = re.findall(r"(?<![\w/.-])((?:tests|services|plugins|benchmarks|demo)/[\w./*-]*[\w*])(?:::(\w+))?", (ROOT / document).read_text())
+    assert [path for path, _test in named if not list(ROOT.glob(path))] == []
+    assert [test for path, test in named if test and f"def {test}(" not in (ROOT / path).read_text()] == []
+
+
 def test_index_names_every_document() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     missing = [
@@ -42,6 +49,25 @@ def test_index_names_every_document() -> None:
 def test_architecture_or_readme_names_every_role(role: str) -> None:
     text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "architecture.md").read_text()
     assert re.search(rf"\b{role}\b", text), f"role {role} is nowhere explained"
+
+
+def test_readme_has_what_certified_content_must_have() -> None:
+    text = (ROOT / "README.md").read_text()
+    wanted = [
+        "Description", "Requirements", "Installation", "Use Cases", "Testing", "Contributing", "Support", "Release Notes and Roadmap",
+        "Related Information", "License Information",
+    ]  # fmt: skip
+    assert [heading for heading in re.findall(r"^## (.+)$", text, re.MULTILINE) if heading in wanted] == wanted
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    for command in ("", " --upgrade", f":=={version}"):
+        assert f"\nansible-galaxy collection install barberpro.platform{command}\n" in text
+
+
+def test_programs_that_playbooks_call_are_told_and_installed_where_they_are_packaged() -> None:
+    programs = {"kubectl": "kubernetes-client [platform:fedora platform:debian]", "helm": "helm [platform:fedora]"}
+    requirements = (ROOT / "README.md").read_text().split("## Requirements")[1].split("\n## ")[0]
+    assert [name for name in programs if f"`{name}`" not in requirements] == []
+    assert set(programs.values()) <= set((ROOT / "meta" / "ee-bindep.txt").read_text().splitlines())
 
 
 def test_every_make_target_is_explained_by_make_help() -> None:
