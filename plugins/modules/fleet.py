@@ -59,6 +59,10 @@ options:
             description: Name of the Secret.
             type: str
             required: true
+          type:
+            description: Type of the Secret, when it is made.
+            type: str
+            default: Opaque
           data:
             description: Keys that are not secret, brought to these values.
             type: dict

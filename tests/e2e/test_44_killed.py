@@ -25,7 +25,7 @@ from tests.support.playbooks import Background, deploy, deploy_new, remove
 
 # Each point adds a minute or so; the whole of it is bounded by the Makefile's user.
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.timeout(7200), pytest.mark.slow]
-STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "6"))
+STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "9"))
 INVENTORY = yaml.safe_load((cluster.ROOT / "tests" / "e2e" / "beside.yml").read_text())
 BUSINESS: dict[str, Any] = INVENTORY["all"]["children"]["tenants"]["hosts"][cluster.CABALLITO]["business"]
 # Objects and the service's settings change, so that every stage has something to write.

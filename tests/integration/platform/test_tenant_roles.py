@@ -38,7 +38,7 @@ def verbs(one: Guarded, role: str, resource: str, namespace: str) -> set[str]:
 def test_the_owner_serves_himself(shop: Guarded) -> None:
     for resource in OWN:
         # Of what opens and closes the namespace for its people all can go at once; the platform's own stays (control ownership).
-        all_at_once = {"deletecollection"} if resource.split(".")[0] in ("networkpolicies", "roles", "rolebindings") else set()
+        all_at_once = {"deletecollection"} if resource.partition(".")[0] in ("networkpolicies", "roles", "rolebindings") else set()
         assert verbs(shop, "owner", resource, shop.namespace) == READ | WRITE | all_at_once, resource
     for resource in ("resourcequotas", "limitranges", "events"):
         assert verbs(shop, "owner", resource, shop.namespace) == READ, resource
