@@ -8,7 +8,7 @@ from tests.e2e.test_50_tenants import probe
 from tests.support import cluster
 from tests.support.playbooks import Run, deploy
 
-pytestmark = pytest.mark.cluster("beside")
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 
 
 def evidence(run: Run, workload: str) -> str:

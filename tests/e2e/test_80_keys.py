@@ -19,7 +19,7 @@ from tests.e2e.test_50_tenants import probe
 from tests.support import backups, cluster, looks
 from tests.support.playbooks import Run, play
 
-pytestmark = pytest.mark.cluster("beside")
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 
 CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": "+5491155501987"}
 CONTROL = f"control-{uuid.uuid4().hex}"

@@ -49,6 +49,7 @@ def pip_version_wanted() -> str:
     return text.split("pip='", 1)[1].split("'", 1)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_sanity_passes_without_ignores(tmp_path: Path) -> None:
     collection = copy_of_tracked_files(tmp_path, without=BESIDE_THE_COLLECTION)

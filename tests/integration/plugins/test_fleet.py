@@ -164,6 +164,7 @@ def test_names_are_judged_before_anything_is_begun(three: list[Shop]) -> None:
     assert first.versions() == {}
 
 
+@pytest.mark.slow
 def test_killed_at_its_writes_a_fleet_is_called_again_with_other_content(shops: Callable[[], Shop]) -> None:
     """`make test` tries every fifth point, and `make crash` all of them."""
     pair = [shops(), shops()]

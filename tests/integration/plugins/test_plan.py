@@ -17,7 +17,7 @@ from tests.support import modules
 
 from .conftest import Kubectl, Shop
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(3600), pytest.mark.slow]
 PLANS = int(os.environ.get("BARBERPRO_PLANS", "12"))
 KINDS = "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,networkpolicies,roles,jobs,httproutes,servicemonitors"
 # Written by the server on every write, or by controllers; what a user sets is the rest.

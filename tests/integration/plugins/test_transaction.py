@@ -242,6 +242,7 @@ def test_a_run_killed_while_it_clears_up_leaves_that_to_the_next(shop: Shop) -> 
     assert "ConfigMap/left-behind" not in state(shop)["names"]
 
 
+@pytest.mark.slow
 def test_killed_at_every_write_then_other_content(shop: Shop, kubectl: Kubectl) -> None:
     """By construction all points, those of the lease and the journal among them; the run before is undone or finished, never half there.
 

@@ -37,6 +37,7 @@ def test_playbook_parses_without_deprecation_warnings(playbook: str) -> None:
     assert "DEPRECATION" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_unit_tests_of_the_plugins_pass() -> None:
     done = run_old("python", "-m", "pytest", "-c", "pyproject.toml", "--rootdir", ".", "-q", "-p", "no:cacheprovider", "tests/unit/plugins")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
