@@ -14,8 +14,8 @@ TENANT ?= barbershop-palermo
 DISTRIBUTION := /usr/bin/python3
 PYTHON ?= $(shell $(DISTRIBUTION) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(DISTRIBUTION) || echo python3)
 PYTHON := $(PYTHON)
-# Of `make test`: a third worker uses what two leave of two cores while they wait for pods.
-WORKERS ?= 3
+# Of `make test`: two more use what two leave of two cores while they wait for pods.
+WORKERS ?= 4
 # Whether `make test` takes the tests marked slow too, as continuous integration does.
 SLOW ?=
 STEP := $(PYTHON) demo/step.py

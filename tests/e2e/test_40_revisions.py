@@ -84,6 +84,7 @@ def test_killed_half_way_another_deploy_undoes_that_first(caballito: str, tmp_pa
     assert cluster.objects("resourcequota", "-n", f"tenant-{caballito}")[0]["spec"]["hard"]["pods"] == "30"
 
 
+@pytest.mark.slow
 def test_a_second_run_at_the_same_time_is_told_who_is_at_work(caballito: str, tmp_path: Path) -> None:
     changed = {"quota_overrides": {"pods": "24"}}
     with Background("deploy_vertical.yml", "--limit", caballito, log=tmp_path / "first.log", extra=changed) as first:

@@ -43,6 +43,7 @@ def test_of_a_roll_back(palermo: str) -> None:
     # There must be an earlier revision to return to, whichever tests ran before.
     for extra in ({"quota_overrides": {"pods": "22"}}, {}):
         assert deploy(palermo, extra=extra).code == 0
+    cluster.settle(f"tenant-{palermo}")
     serving = cluster.ask(palermo).headers["x-barberpro-revision"]
     before = cluster.resource_versions(f"tenant-{palermo}")
     log = AuditLog()
