@@ -12,7 +12,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,19 +152,31 @@ def _authorize(challenge: str, credentials: str, tls: ssl.SSLContext, insecure: 
     return f"Bearer {document.get('token') or document.get('access_token') or ''}"
 
 
-def auths_of(auth_file: str) -> dict[str, dict[str, Any]]:
-    """Return the credentials of a docker config file by registry. Raises CheckFailed."""
+def credentials_of(auth_file: str, registries: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the entries of a docker config file that hold credentials of these registries, by their keys there. Raises CheckFailed.
+
+    With a credential helper an entry is empty, and is left out.
+    """
     try:
-        found: dict[str, dict[str, Any]] = json.loads(Path(auth_file).read_text(encoding="utf-8")).get("auths") or {}
+        auths: dict[str, Any] = json.loads(Path(auth_file).read_text(encoding="utf-8")).get("auths") or {}
     except (OSError, ValueError, AttributeError) as error:
         raise CheckFailed(f"auth_file {auth_file} cannot be read: {error}", "name a docker config.json", final=True) from error
-    return found
+    return {
+        key: entry for key, entry in auths.items()
+        if _registry_of(key) in registries and isinstance(entry, dict) and (entry.get("auth") or entry.get("username"))
+    }  # fmt: skip
+
+
+def _registry_of(key: str) -> str:
+    """Return the registry of a key of ``auths``: a host, a URL, or a host with the path of a repository."""
+    host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io") else host
 
 
 def _credentials(auth_file: str | None, registry: str) -> str:
     """Return the base64 credentials of a registry from a docker config file, none when it has none. Raises CheckFailed."""
-    auths = auths_of(auth_file) if auth_file else {}
-    entry = auths.get(registry) or auths.get("https://index.docker.io/v1/" if registry == "docker.io" else f"https://{registry}") or {}
+    found = credentials_of(auth_file, [registry]) if auth_file else {}
+    entry = found.get(registry) or next(iter(found.values()), {})
     if entry.get("username"):
         return base64.b64encode(f"{entry['username']}:{entry.get('password', '')}".encode()).decode()
     return str(entry.get("auth", ""))

@@ -9,15 +9,13 @@ import json
 from collections.abc import Iterable
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
-from ansible_collections.barberpro.platform.plugins.module_utils._checks_image import auths_of, parse_reference
-
-DOCKER_HUB = ("index.docker.io", "registry-1.docker.io")
+from ansible_collections.barberpro.platform.plugins.module_utils._checks_image import credentials_of, parse_reference
 
 
 def pull_config(auth_file: str, images: Iterable[str]) -> str:
     """Return the text of a Secret's ``.dockerconfigjson``. Raises CheckFailed for a file that has no credentials for any of the images."""
     registries = {parse_reference(image).registry for image in images}
-    auths = {key: entry for key, entry in auths_of(auth_file).items() if _registry(key) in registries and _usable(entry)}
+    auths = credentials_of(auth_file, registries)
     if not auths:
         raise CheckFailed(
             f"auth_file {auth_file} has no user and password for {', '.join(sorted(registries)) or 'any image'}",
@@ -25,14 +23,3 @@ def pull_config(auth_file: str, images: Iterable[str]) -> str:
             final=True,
         )
     return json.dumps({"auths": auths}, sort_keys=True)
-
-
-def _usable(entry: object) -> bool:
-    """Return whether an entry holds credentials; with a credential helper it is empty."""
-    return isinstance(entry, dict) and bool(entry.get("auth") or entry.get("username"))
-
-
-def _registry(key: str) -> str:
-    """Return the registry of a key of ``auths``: a host, a URL, or a host with the path of a repository."""
-    host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return "docker.io" if host in DOCKER_HUB else host

@@ -79,6 +79,14 @@ def test_credentials(check: Check, auth_file: Callable[[str], str], tmp_path: Pa
         assert f"auth_file {file} cannot be read" in check("image", reference=f"{server.address}/basic/x:1", auth_file=file)
 
 
+@pytest.mark.parametrize("key", ["{host}", "https://{host}", "https://{host}/v2/", "{host}/basic"])
+def test_credentials_are_found_however_the_file_names_the_registry(key: str, check: Check, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    with loopback.web(registry) as server:
+        file.write_text(json.dumps({"auths": {"other.test": {"auth": "eDp5"}, key.format(host=server.address): {"auth": BASIC}}}))
+        assert check("image", reference=f"{server.address}/basic/x:1", auth_file=str(file)).startswith("passed: manifest 1 is in")
+
+
 def test_tls_is_verified_and_not_given_up(check: Check, tmp_path: Path) -> None:
     authority = loopback.Authority(tmp_path)
     with loopback.web(registry, authority.issue("127.0.0.1")) as server:
