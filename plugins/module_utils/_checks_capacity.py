@@ -191,8 +191,8 @@ def free_by_node(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str,
 def pod_resources(pod: Mapping[str, Any], kind: str) -> dict[str, Decimal]:
     """Return the effective ``requests`` or ``limits`` of a pod, as the scheduler counts them.
 
-    Containers and restartable init containers (sidecars) add up; an ordinary init container counts where it alone is larger; the pod's
-    overhead is added.
+    Containers and restartable init containers (sidecars) add up; an ordinary init container counts where it alone is larger. What is
+    said of the pod as a whole (pod-level resources) takes their place; the pod's overhead is added.
     """
     spec = pod.get("spec") or {}
     total: dict[str, Decimal] = {}
@@ -210,13 +210,12 @@ def pod_resources(pod: Mapping[str, Any], kind: str) -> dict[str, Decimal]:
         for key, value in _container(container, kind).items():
             total[key] = total.get(key, Decimal(0)) + value
     overhead = {key: _quantity.number(value) for key, value in (spec.get("overhead") or {}).items()}
-    keys = {*total, *peak, *sidecars, *overhead}
-    return {
-        key: max(total.get(key, Decimal(0)) + sidecars.get(key, Decimal(0)), peak.get(key, Decimal(0))) + overhead.get(key, Decimal(0))
-        for key in keys
-    }
+    counted = {
+        key: max(total.get(key, Decimal(0)) + sidecars.get(key, Decimal(0)), peak.get(key, Decimal(0))) for key in {*total, *peak, *sidecars}
+    } | _container(spec, kind)
+    return {key: counted.get(key, Decimal(0)) + overhead.get(key, Decimal(0)) for key in {*counted, *overhead}}
 
 
 def _container(container: Mapping[str, Any], kind: str) -> dict[str, Decimal]:
-    """Return the requests or limits of one container as numbers."""
+    """Return the requests or limits of one container, or of a pod's spec as a whole, as numbers."""
     return {key: _quantity.number(value) for key, value in ((container.get("resources") or {}).get(kind) or {}).items()}

@@ -48,6 +48,26 @@ os.remove("/tmp/enough")
 print(json.dumps(counts), flush=True)
 """
 
+# The rules are those of IPv4. A pod that has IPv6 knows its gateway's link-local address: it is made of the hardware address.
+LINK_LOCAL = """
+import json, pathlib, socket
+has = pathlib.Path("/proc/net/if_inet6")
+mine = [line.split()[0] for line in has.read_text().splitlines() if line.endswith("eth0")] if has.exists() else []
+(mac,) = {line.split()[3] for line in pathlib.Path("/proc/net/arp").read_text().splitlines()[1:]}
+parts = [int(part, 16) for part in mac.split(":")]
+parts[0] ^= 2
+suffix = parts[:3] + [0xff, 0xfe] + parts[3:]
+gateway = "fe80::" + ":".join(f"{suffix[i] << 8 | suffix[i + 1]:x}" for i in range(0, 8, 2))
+found = {}
+for port in PORTS:
+    try:
+        socket.create_connection((gateway + "%eth0", port), timeout=2).close()
+        found[port] = "reached"
+    except OSError as error:
+        found[port] = str(error)
+print(json.dumps({"mine": mine, "gateway": gateway, "found": found}))
+"""
+
 
 def agents() -> set[int]:
     """The process ids of this checkout's policy agent, as the machine sees them."""
@@ -109,3 +129,14 @@ def test_killing_the_agent_opens_and_closes_nothing(palermo: str, recoleta: str)
     assert counts["open_refused"] == 0, counts
     assert counts["closed_tried"] > 20 * KILLS, counts
     assert counts["open_tried"] > 20 * KILLS, counts
+
+
+def test_no_pod_reaches_the_node_by_its_link_local_address(palermo: str) -> None:
+    """API server and kubelet listen on all addresses of the node, and no rule of the agent sees a packet of IPv6."""
+    within = ["-n", f"tenant-{palermo}", pod_of(palermo, "booking"), "--"]
+    said = json.loads(cluster.kubectl("exec", *within, "python", "-c", f"PORTS = [6443, 10250]\n{LINK_LOCAL}"))
+    assert said["gateway"].startswith("fe80::"), said
+    assert set(said["found"]) == {"6443", "10250"}
+    assert "reached" not in said["found"].values(), said
+    addresses = json.loads(subprocess.run(["ip", "-n", node_namespace(), "-json", "-6", "address"], capture_output=True, text=True, check=True).stdout)
+    assert [entry["ifname"] for entry in addresses if entry.get("addr_info")] == []

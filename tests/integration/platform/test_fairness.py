@@ -84,8 +84,8 @@ def test_no_pod_of_a_tenant_goes_before_another(tenants: dict[str, Guarded], sho
     assert said["guarded-low", "owner"] == said["guarded-low", "stranger"] == ""
 
 
-def test_each_namespace_is_a_flow(tenants: dict[str, Guarded], admin: Resources) -> None:
-    assert schema(admin, "barberpro-tenants")["spec"]["distinguisherMethod"] == {"type": "ByNamespace"}
+def test_each_user_is_a_flow_whatever_namespace_he_asks_for(tenants: dict[str, Guarded], admin: Resources) -> None:
+    assert schema(admin, "barberpro-tenants")["spec"]["distinguisherMethod"] == {"type": "ByUser"}
     conditions = {item["type"]: item["status"] for item in schema(admin, "barberpro-tenants")["status"]["conditions"]}
     assert conditions["Dangling"] == "False"
 

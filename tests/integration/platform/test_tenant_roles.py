@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 from .baseline import good
 from .conftest import Guarded, Identity, identity
@@ -82,3 +83,26 @@ def verdict_on(clerk: Identity, shop: Guarded) -> str:
     while (said := clerk.list("v1", "Pod", shop.namespace)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return str(said)
+
+
+@pytest.mark.parametrize("kind", ["deployment", "statefulset"])
+def test_the_operator_restarts_what_the_owner_runs_and_changes_nothing(shop: Guarded, admin: Resources, kind: str) -> None:
+    """Whoever chooses what a pod runs could read the Secrets that it mounts and use the token of its account."""
+    owner, operator = shop.person("owner"), shop.person("operator")
+    asked = good(shop)[kind]
+    asked = {**asked, "metadata": {**asked["metadata"], "name": "operated"}}
+    ref = Ref.of(asked)
+    assert owner.create(asked, dry_run=False) == ""
+    try:
+        restarted = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-11-26T00:00:00Z"}}}}}
+        assert operator.patch(ref, restarted) == ""
+        read_it_all = {"name": "main", **asked["spec"]["template"]["spec"]["containers"][0], "command": ["sh", "-c", "cat /s/*"]}
+        for wanted in (
+            {"spec": {"template": {"spec": {"containers": [read_it_all]}}}}, {"spec": {"template": {"spec": {"serviceAccountName": "somebody"}}}},
+            {"spec": {"template": {"spec": {"automountServiceAccountToken": True}}}}, {"spec": {"replicas": 0}}, {"metadata": {"labels": {"app": "other"}}},
+        ):
+            refused = f"{asked['kind']} {shop.namespace}/operated may be restarted (kubectl rollout restart) and not changed by operator@{shop.name}"
+            assert refused in operator.patch(ref, wanted), wanted
+            assert owner.patch(ref, wanted) == "", wanted
+    finally:
+        admin.delete(ref)

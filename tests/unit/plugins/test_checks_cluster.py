@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -240,6 +241,12 @@ def test_pod_resources_are_counted_as_the_scheduler_does() -> None:
     assert str(found["cpu"]) == "2.150"  # the init container beside the sidecar is the peak
     spec["initContainers"] = spec["initContainers"][:1]
     assert str(_checks_capacity.pod_resources({"spec": spec}, "requests")["cpu"]) == "0.650"
+    # What is said of the pod as a whole takes the place of what its containers say, and only where it is said.
+    spec["resources"] = {"requests": {"cpu": "3"}}
+    spec["containers"][0]["resources"]["requests"]["memory"] = "64Mi"
+    found = _checks_capacity.pod_resources({"spec": spec}, "requests")
+    assert (str(found["cpu"]), int(found["memory"])) == ("3.050", 64 * 2**20)
+    assert _checks_capacity.pod_resources({"spec": spec}, "limits") == {"cpu": Decimal("0.05")}
 
 
 def test_platform_version_is_read_from_the_secret(api: StandIn, check: Check) -> None:
