@@ -24,10 +24,14 @@ SYSCTLS = {
     # A packet that was translated for a Service may come back on another interface than the kernel expects.
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
-    # The cluster has IPv4 alone. By their link-local addresses pods would reach the node past every rule of the policy agent.
-    "net/ipv6/conf/all/disable_ipv6": "1",
-    "net/ipv6/conf/default/disable_ipv6": "1",
 }
+# The cluster has IPv4 alone. By their link-local addresses pods would reach the node past every rule of the policy agent. The loopback stays as
+# it is: the API server may use its ::1. A kernel without IPv6 has none of these settings.
+WITHOUT_IPV6 = """
+for each in /proc/sys/net/ipv6/conf/*; do
+  case "${each##*/}" in "*"|all|lo) ;; *) echo 1 > "$each/disable_ipv6" ;; esac
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,8 @@ def ensure(layout: Layout) -> Link:
     # Enough for the kernel to let a packet to a Service address leave, so that kube-proxy can translate it. There is
     # no default route: nothing of this cluster reaches anything but the host.
     run([*inside, "route", "replace", SERVICE_CIDR, "dev", "eth0"])
-    # A kernel without IPv6 has none of its settings.
-    script = "; ".join(f"if [ -e /proc/sys/{name} ]; then echo {value} > /proc/sys/{name}; fi" for name, value in SYSCTLS.items())
-    run(["nsenter", f"--net={NAMES / layout.namespace}", "sh", "-ec", script])
+    script = "; ".join(f"echo {value} > /proc/sys/{name}" for name, value in SYSCTLS.items())
+    run(["nsenter", f"--net={NAMES / layout.namespace}", "sh", "-ec", script + WITHOUT_IPV6])
     return link
 
 
