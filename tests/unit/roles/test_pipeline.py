@@ -192,9 +192,9 @@ def sealed(api: StandIn) -> None:
 def test_a_platform_that_lost_its_vault_does_not_turn_a_tenants_encryption_off(api: StandIn, play: Play, tmp_path: Path) -> None:
     sealed(api)
     sentence = (
-        "Tenant shop encrypts its customers' data (ConfigMap tenant-shop/encryption), and the platform has no Vault (platform_vault is none): new customers would "
-        "be stored in the clear, and those of before could not be read. Nothing was changed; set platform_vault in the inventory, run deploy_platform.yml, "
-        "then this again."
+        "Tenant shop encrypts its customers' data (ConfigMap tenant-shop/encryption), and the platform has no Vault (platform_vault is none): new customers "
+        "would be stored in the clear, and those of before could not be read. Nothing was changed; set platform_vault in the inventory, run "
+        "deploy_platform.yml, then this again."
     )
     said = play("deploy_vertical.yml", "--limit", "shop")
     assert sentence in said
@@ -213,7 +213,7 @@ def test_a_tenant_does_not_leave_without_the_vault_that_has_its_key(api: StandIn
     said = play("offboard_tenant.yml", "--limit", "shop", confirm_offboarding="shop")
     assert (
         "Tenant shop has a key (ConfigMap tenant-shop/encryption), and the platform has no Vault (platform_vault is none) in which to destroy it: "
-        "copies of the tenant's data could be read for ever. Nothing was changed; set platform_vault in the inventory, run deploy_platform.yml, then this again. "
-        "If that Vault is gone for good, so is the key: delete the ConfigMap, then this again."
+        "copies of the tenant's data could be read for ever. Nothing was changed; set platform_vault in the inventory, run deploy_platform.yml, then this "
+        "again. If that Vault is gone for good, so is the key: delete the ConfigMap, then this again."
     ) in said
     assert [request.path for request in api.log if request.method != "GET"] == []
