@@ -33,10 +33,25 @@ fi
 ls -1t "$folder"/*.dump | tail -n "+$((KEEP + 1))" | while read -r old; do rm -f "$old"; done
 """
 # In one transaction: the schema is as in the backup, or as it was. The schema itself stays; its owner could not make it again.
+# So does the table of wrapped data keys, where there is one: what it holds is wrapped by the versions of the tenant's key that are in force today, and
+# pods seal with keys that a backup does not have. What only the backup has is added first (after the loss of a database); more keys harm nobody.
 _RESTORED = """
 file="/backups/$TENANT/$NAME.dump"
 if [ -f "$file" ]; then
-  pg_restore --list "$file" | grep -v ' SCHEMA - ' > /tmp/list
+  pg_restore --list "$file" > /tmp/all
+  grep -v ' SCHEMA - ' /tmp/all > /tmp/list
+  if [ "$(psql -XAtqc "SELECT to_regclass('$SCHEMA.data_keys') IS NOT NULL")" = t ]; then
+    pg_restore --data-only --table=data_keys --file=/tmp/rows "$file"
+    {
+      echo "CREATE TABLE $SCHEMA.data_keys_of_backup AS TABLE $SCHEMA.data_keys WITH NO DATA;"
+      sed "s/^COPY [^ ]* /COPY $SCHEMA.data_keys_of_backup /" /tmp/rows
+      echo "INSERT INTO $SCHEMA.data_keys SELECT * FROM $SCHEMA.data_keys_of_backup ON CONFLICT DO NOTHING;"
+      echo "DROP TABLE $SCHEMA.data_keys_of_backup;"
+    } > /tmp/keys
+    psql -Xq --set=ON_ERROR_STOP=1 --single-transaction --file=/tmp/keys > /dev/null
+    grep -vE " $SCHEMA ((TABLE|COLUMN) )?data_keys[ .]| (INDEX $SCHEMA|$SCHEMA INDEX) data_keys_" /tmp/list > /tmp/kept
+    mv /tmp/kept /tmp/list
+  fi
   pg_restore --clean --if-exists --single-transaction --exit-on-error --use-list=/tmp/list --dbname="$PGDATABASE" "$file"; changed=true
 else
   found=false

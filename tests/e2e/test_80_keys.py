@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.e2e.test_50_tenants import probe
-from tests.support import backups, cluster, looks
+from tests.e2e.conftest import serves
+from tests.e2e.test_50_tenants import pod_of, probe
+from tests.support import backups, cluster, looks, sql
 from tests.support.playbooks import Run, play
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
@@ -99,6 +100,15 @@ def offboard(tenant: str, *arguments: str, confirm: str | None = None, folder: P
     return play("offboard_tenant.yml", *arguments, extra={**extra, **({"pipeline_export_path": str(folder)} if folder else {})})
 
 
+def exported(tenant: str) -> list[str | None]:
+    """Return the names of a tenant's customers, as its service reads them."""
+    token = "open('/etc/barberpro/admin/token').read().strip()"
+    request = f"u.Request('http://127.0.0.1:9090/admin/export', headers={{'Authorization': 'Bearer ' + {token}}})"
+    program = f"import urllib.request as u; print(u.urlopen({request}, timeout=60).read().decode())"
+    said = inside("-n", f"tenant-{tenant}", pod_of(tenant, "booking"), "--", "python", "-c", program)
+    return [json.loads(line)["customer_name"] for line in said.splitlines() if line]
+
+
 def certificates() -> list[list[str]]:
     """Return the names of every certificate that a Secret of the cluster holds."""
     found = []
@@ -169,6 +179,32 @@ def test_a_backup_holds_no_customer_and_the_search_would_find_one(boedo: str) ->
     control = backups.search(CONTROL)
     assert sorted(control.unpacked) == sorted([path.removeprefix("/backups/"), KEPT])
     assert control.raw == [], "the dump is not compressed: a plain search would have done"
+
+
+def test_a_backup_of_before_a_rotation_is_read_by_todays_keys(boedo: str) -> None:
+    """Its own data keys are wrapped by a version that is retired; those of today stay, and one that was made since seals what comes."""
+    before = exported(boedo)
+    assert CANARY["name"] in before
+    backups.take(boedo, "before-a-rotation")
+    rotated = play("rotate_keys.yml", extra={"tenant_name": boedo})
+    assert rotated.code == 0, rotated.output
+    kept = sql.rows(f'SELECT id, wrapped FROM "{sql.schema_of(boedo)}".data_keys ORDER BY id')
+    assert book(boedo, slots(boedo, 1)[0], CANARY).status == 201
+    restored = play("restore_backup.yml", extra={"tenant_name": boedo, "backup": "before-a-rotation", "confirm": boedo})
+    assert restored.code == 0, restored.output
+    assert sql.rows(f'SELECT id, wrapped FROM "{sql.schema_of(boedo)}".data_keys ORDER BY id') == kept
+    assert sorted(map(str, exported(boedo))) == sorted(map(str, before))
+    since = {"name": f"Posterior {uuid.uuid4().hex[:8]}", "phone": CANARY["phone"]}
+    deadline = time.monotonic() + 60
+    # The restore locks the tables for a moment, and a connection sees a statement refused once.
+    while (answer := book(boedo, slots(boedo, 1)[0], since)).status != 201:
+        assert time.monotonic() < deadline, answer
+        time.sleep(1)
+    # Pods that have no key in memory become ready and read all of it.
+    cluster.kubectl("delete", "pods", "-n", f"tenant-{boedo}", "-l", "app.kubernetes.io/component=booking", "--wait=true")
+    serves(boedo)
+    assert sorted(map(str, exported(boedo))) == sorted(map(str, [*before, since["name"]]))
+    assert play("rotate_keys.yml", extra={"tenant_name": boedo}).code == 0
 
 
 def test_what_must_be_kept_is_kept(boedo: str) -> None:

@@ -23,7 +23,7 @@ from barberpro_service import __version__, errors, runner
 from barberpro_service.config import Environment
 from barberpro_service.database import PoolCollector, engine_for
 from barberpro_service.housekeeping import housekeeping
-from barberpro_service.lifecycle import Lifecycle
+from barberpro_service.lifecycle import Check, Lifecycle
 from barberpro_service.logs import logger
 from barberpro_service.management import BearerToken, management_app
 from barberpro_service.metrics import Metrics
@@ -60,8 +60,9 @@ async def application(environment: Environment, clock: Callable[[], datetime] = 
     metrics = Metrics("booking", environment.tenant, environment.revision)
     metrics.registry.register(PoolCollector(engine))
     keys, close_keys = _keys(environment, engine)
-    booking = Booking(engine, clock, Customers(engine, keys))
-    lifecycle = Lifecycle({"database": lambda: check_schema(engine, MIGRATIONS), **({"key": keys.check} if keys else {})})
+    customers = Customers(engine, keys)
+    booking = Booking(engine, clock, customers)
+    lifecycle = Lifecycle({"database": lambda: check_schema(engine, MIGRATIONS), "key": customers.check if keys else _once(customers.check)})
     api = FastAPI(
         title="BarberPro booking", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
@@ -93,6 +94,21 @@ def _keys(environment: Environment, engine: AsyncEngine) -> tuple[DataKeys | Non
 
     transit = encryption.transit_from(environment.encryption_dir)
     return (encryption.DataKeys(environment.tenant, BookingKeys(engine), transit), transit.close) if transit else (None, nothing)
+
+
+def _once(check: Check) -> Check:
+    """A check that is not asked again once it has passed.
+
+    While a deploy turns encryption on, the new revision makes the first data key and the one before, which has none, serves on beside it.
+    """
+    passed: list[str] = []
+
+    async def asked() -> str:
+        if not passed:
+            passed.append(await check())
+        return passed[0]
+
+    return asked
 
 
 async def serve(environment: Environment) -> None:

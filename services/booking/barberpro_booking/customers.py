@@ -13,11 +13,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from barberpro_booking.tables import BOOKINGS, DATA_KEYS
+from barberpro_service.errors import KeysUnavailable
 
 if TYPE_CHECKING:
     # Only a pod that has a key loads the library: it costs a pod of 0.2 CPU a second.
     from barberpro_service.encryption import DataKeys, StoredKey
 
+MISSING = "no key is mounted; set platform_vault in the inventory, run deploy_platform.yml, then deploy the tenant again (deploy_vertical.yml)"
 NAME, PHONE = "bookings.customer_name", "bookings.customer_phone"
 BATCH = 200
 
@@ -75,11 +77,25 @@ class Customers:
     async def opened(self, row: Row[Any]) -> tuple[str | None, str | None]:
         """Name and number of a booking, from whichever columns hold them. Raises KeysUnavailable and SealError."""
         name, phone = row.customer_name, row.customer_phone
-        if self.keys is not None and row.customer_name_sealed is not None:
+        if self.keys is None:
+            if row.customer_name_sealed is not None or row.customer_phone_sealed is not None:
+                raise KeysUnavailable(f"the customer of booking {row.id} is sealed, and {MISSING}")
+            return name, phone
+        if row.customer_name_sealed is not None:
             name = await self.keys.open(str(row.id), NAME, row.customer_name_sealed)
-        if self.keys is not None and row.customer_phone_sealed is not None:
+        if row.customer_phone_sealed is not None:
             phone = await self.keys.open(str(row.id), PHONE, row.customer_phone_sealed)
         return name, phone
+
+    async def check(self) -> str:
+        """Readiness check: customers are stored as this tenant's are. Raises KeysUnavailable."""
+        if self.keys is not None:
+            return await self.keys.check()
+        async with self.engine.connect() as connection:
+            made = await connection.scalar(select(func.count()).select_from(DATA_KEYS))
+        if made:
+            raise KeysUnavailable(f"this tenant's customers are sealed (data_keys has {made} rows), and {MISSING}")
+        return "customers are stored as they come: the tenant has no data keys"
 
     async def seal_plain(self, batch: int = BATCH) -> int:
         """Seal what an older revision, or one without a key, has written plain; returns how many bookings that were.

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from barberpro_walkin.tables import DAYS, TICKETS
 
 ACTIVE = ("serving", "called", "waiting")
+# What a ticket has of a person. The fingerprint of the request is one of the name as well: whoever tries names finds it.
+NOBODY = {"customer_name": None, "key_hash": None, "request_hash": None}
 
 
 async def next_number(connection: AsyncConnection, day: date) -> int:
@@ -64,11 +66,16 @@ async def drawn_by_day(connection: AsyncConnection, since: date) -> dict[date, i
 
 
 async def purge_stale(connection: AsyncConnection, tests_before: datetime, day_before: date) -> tuple[int, int]:
-    """Delete test tickets that no run cleaned up, and forget the names of past days; returns how many of each."""
+    """Delete test tickets that no run cleaned up, and forget who had the others; returns how many of each.
+
+    That is whoever came on a past day or has gone, and a fingerprint without a key, of no use to anybody: an older revision leaves them.
+    """
     tests = await connection.execute(
         delete(TICKETS).where(TICKETS.c.test_run.is_not(None), TICKETS.c.created_at < tests_before).returning(TICKETS.c.id)
     )
-    names = await connection.execute(
-        update(TICKETS).where(TICKETS.c.customer_name.is_not(None), TICKETS.c.day < day_before).values(customer_name=None).returning(TICKETS.c.id)
-    )
+    gone = or_(TICKETS.c.day < day_before, TICKETS.c.status.not_in(ACTIVE))
+    kept = or_(*(TICKETS.c[name].is_not(None) for name in NOBODY))
+    keyless = and_(TICKETS.c.key_hash.is_(None), TICKETS.c.request_hash.is_not(None))
+    names = await connection.execute(update(TICKETS).where(and_(gone, kept)).values(**NOBODY).returning(TICKETS.c.id))
+    await connection.execute(update(TICKETS).where(keyless).values(request_hash=None))
     return len(tests.all()), len(names.all())

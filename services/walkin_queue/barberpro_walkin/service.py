@@ -130,7 +130,8 @@ class Walkin:
                 "customer_name": request.name,
                 "test_run": test_run,
                 "key_hash": key_hash,
-                "request_hash": request_hash,
+                # Without a key nothing is compared with it.
+                "request_hash": request_hash if key_hash else None,
             }
             created = await repository.insert_ticket(connection, values)
             if not created:
@@ -176,13 +177,13 @@ class Walkin:
                 allowed = " o ".join(STATES[state] for state in sources)
                 raise Problem(409, "wrong_state", f"El número {ticket.number} está {STATES[ticket.status]}; para esto tiene que estar {allowed}.")
             if changed:
-                # Nobody needs the name once the customer has gone.
-                gone = {"customer_name": None} if target in ("finished", "left") else {}
+                # Nobody needs the name once the customer has gone, nor what it could be guessed from.
+                gone = repository.NOBODY if target in ("finished", "left") else {}
                 await repository.change(connection, ticket_id, status=target, **{column: self.clock()}, **gone)
         return await self.find(ticket_id), changed
 
     async def tidy(self) -> None:
-        """Delete left-over test tickets, forget the names of past days, count the tickets taken."""
+        """Delete left-over test tickets, forget who has gone or came on past days, count the tickets taken."""
         now = self.clock()
         async with self.engine.begin() as connection:
             tests, names = await repository.purge_stale(connection, now - TEST_LIFETIME, (now - timedelta(days=1)).date())

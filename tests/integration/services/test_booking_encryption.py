@@ -10,6 +10,7 @@ import pytest
 
 import barberpro_service.encryption
 from barberpro_booking import application as booking_application
+from barberpro_service.errors import KeysUnavailable
 from tests.integration.services.conftest import ADMIN, shop_of
 from tests.support.transit import MemoryTransit
 
@@ -132,3 +133,23 @@ async def test_a_pod_that_has_no_key_yet_says_so_and_books_nothing_plain(tenant,
         assert ready.status_code == 503
         assert "does not answer: connection refused" in ready.json()["checks"]["key"]["evidence"]
     assert tenant.sql("SELECT count(*) FROM bookings") == [(0,)]
+
+
+async def test_a_pod_without_a_key_does_not_take_over_a_tenant_whose_customers_are_sealed(tenant, transit, encrypting):
+    remedy = "no key is mounted; set platform_vault in the inventory, run deploy_platform.yml, then deploy the tenant again (deploy_vertical.yml)"
+    async with shop_of(booking_application.application, tenant) as older:
+        # A deploy that turns encryption on: this revision serves on beside the new one, which makes data keys.
+        assert (await older.management.get("/healthz/ready")).status_code == 200
+        async with shop_of(encrypting, tenant) as shop:
+            await shop.load()
+            booked = (await shop.book()).json()["id"]
+        older.built.lifecycle._checked = -1e9
+        assert (await older.management.get("/healthz/ready")).status_code == 200
+    async with shop_of(booking_application.application, tenant) as plain:
+        ready = await plain.management.get("/healthz/ready")
+        assert ready.status_code == 503
+        assert ready.json()["checks"]["key"]["evidence"] == f"this tenant's customers are sealed (data_keys has 2 rows), and {remedy}"
+        # Nor does it hand out a booking as one of nobody's.
+        with pytest.raises(KeysUnavailable) as refused:
+            assert [line async for line in plain.built.booking.customers.exported()]
+        assert str(refused.value) == f"the customer of booking {booked} is sealed, and {remedy}"

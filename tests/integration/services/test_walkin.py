@@ -221,11 +221,32 @@ async def test_tickets_are_counted_by_day(walkin, tenant):
     assert tenant.sql("SELECT day, measure, amount FROM shared.usage WHERE tenant = %s", tenant.schema) == [(OPEN.date(), "walk_ins", 2)]
 
 
+PERSON = "SELECT count(customer_name), count(key_hash), count(request_hash) FROM walkin_tickets"
+
+
 async def test_names_are_forgotten(walkin, tenant):
-    done = (await take(walkin, name="Leo")).json()
+    done = (await take(walkin, name="Leo", **{"Idempotency-Key": "the-key-of-leo"})).json()
+    assert tenant.sql(PERSON) == [(1, 1, 1)]
     await act(walkin, done, "leave", {})
-    assert tenant.sql("SELECT customer_name FROM walkin_tickets") == [(None,)]
-    await take(walkin, name="Mora")
+    # Nothing is left that could be compared with names.
+    assert tenant.sql(PERSON) == [(0, 0, 0)]
+    await take(walkin, name="Mora", **{"Idempotency-Key": "the-key-of-mora"})
     walkin.clock["now"] = OPEN + timedelta(days=3)
     await walkin.built.walkin.tidy()
-    assert tenant.sql("SELECT count(customer_name) FROM walkin_tickets") == [(0,)]
+    assert tenant.sql(PERSON) == [(0, 0, 0)]
+
+
+async def test_a_request_without_a_key_leaves_no_fingerprint(walkin, tenant):
+    await take(walkin, name="Leo")
+    assert tenant.sql(PERSON) == [(1, 0, 0)]
+
+
+async def test_what_an_older_revision_has_left_of_people_goes(walkin, tenant):
+    """It kept a fingerprint of every request, for ever."""
+    waiting, gone = [(await take(walkin, name=name, **{"Idempotency-Key": f"key-of-{name}"})).json()["id"] for name in ("Leo", "Mora")]
+    keyless = (await take(walkin, name="Ana")).json()["id"]
+    tenant.sql("UPDATE walkin_tickets SET request_hash = 'fingerprint' WHERE id = %s", keyless)
+    tenant.sql("UPDATE walkin_tickets SET status = 'finished', customer_name = NULL WHERE id = %s", gone)
+    await walkin.built.walkin.tidy()
+    rows = tenant.sql("SELECT id::text, customer_name, key_hash IS NOT NULL, request_hash IS NOT NULL FROM walkin_tickets ORDER BY number")
+    assert rows == [(waiting, "Leo", True, True), (gone, None, False, False), (keyless, "Ana", False, False)]

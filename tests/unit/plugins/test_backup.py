@@ -141,3 +141,47 @@ def test_the_newest_are_kept_and_one_that_is_there_is_not_taken_again(tmp_path: 
     assert run("") == {"changed": True, "found": True, "names": []}
     assert run("") == {"changed": False, "found": True, "names": []}
     assert (other / "kept.dump").exists()
+
+
+LISTED = """;
+; Archive created at 2027-03-01
+5; 2615 1 SCHEMA - t_1 t_1_owner
+215; 1259 2 TABLE t_1 bookings t_1_owner
+216; 1259 3 TABLE t_1 data_keys t_1_owner
+217; 1259 4 TABLE t_1 data_keys_archive t_1_owner
+3340; 0 0 COMMENT t_1 TABLE data_keys t_1_owner
+3341; 0 0 COMMENT t_1 COLUMN data_keys.wrapped t_1_owner
+3338; 0 3 TABLE DATA t_1 data_keys t_1_owner
+3339; 0 2 TABLE DATA t_1 bookings t_1_owner
+3190; 2606 5 CONSTRAINT t_1 data_keys data_keys_pkey t_1_owner
+3191; 1259 6 INDEX t_1 data_keys_one_index t_1_owner
+3192; 1259 7 INDEX t_1 bookings_by_test_run t_1_owner
+3344; 0 0 ACL t_1 TABLE data_keys t_1_owner
+3345; 0 0 ACL t_1 TABLE bookings t_1_owner
+"""
+
+
+@pytest.mark.parametrize(("there", "kept"), [("t", {"217", "215", "3339", "3192", "3345"}), ("f", None)])
+def test_a_restore_leaves_the_table_of_data_keys_out_where_there_is_one(tmp_path: Path, there: str, kept: set[str] | None) -> None:
+    """The table holds the keys of every backup, wrapped by the versions in force: the backup's own would open nothing after a rotation."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "listed").write_text(LISTED)
+    said = {
+        "pg_restore": f'case "$*" in --list*) cat {tmp_path}/listed;; --data-only*) touch {tmp_path}/rows;; *) echo "$*" > {tmp_path}/asked;; esac',
+        "psql": f'case "$*" in *to_regclass*t_1.data_keys*) echo {there};; esac',
+    }
+    for name, script in said.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / "backups" / "x").mkdir(parents=True)
+    (tmp_path / "backups" / "x" / "one.dump").touch()
+    # The first replacement is of the pod's own folder: the test's lies below it.
+    script = (_HEAD + _SCRIPTS["restored"] + _TAIL).replace("/tmp/", f"{tmp_path}/").replace("/backups/", f"{tmp_path}/backups/")
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}", "TENANT": "x", "NAME": "one", "SCHEMA": "t_1", "KEEP": "2", "PGDATABASE": "barberpro"}
+    done = subprocess.run([shutil.which("sh") or "sh", "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=20)
+    assert json.loads(done.stdout)["backup"]["changed"] is True
+    restored = [line for line in (tmp_path / "list").read_text().splitlines() if not line.startswith(";")]
+    everything = {line.partition(";")[0] for line in LISTED.splitlines() if line[0].isdigit()} - {"5"}
+    assert {line.partition(";")[0] for line in restored} == (kept or everything)
+    assert "--single-transaction --exit-on-error" in (tmp_path / "asked").read_text()

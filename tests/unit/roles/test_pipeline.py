@@ -177,3 +177,43 @@ def test_blanks_of_a_survey_are_not_given(play: Play) -> None:
     assert "The platform is not installed on this cluster" in said, said
     # What the inventory says of a tenant is not replaced by nothing.
     assert "market_size '' is unknown" in play("deploy_vertical.yml", "--limit", "shop", "--check", **blank)
+
+
+def sealed(api: StandIn) -> None:
+    """Have the stand-in hold a tenant that encrypts, on a platform whose last run had no Vault."""
+    facts = {"salt": "s", "vault": {}, "gateway_address": "203.0.113.7", "zone": "barberpro.test"}
+    api.answers["GET /api/v1/namespaces/barberpro-system/secrets/barberpro-platform"] = secret(
+        "barberpro-system", "barberpro-platform", facts=json.dumps(facts)
+    )
+    found = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "encryption", "namespace": "tenant-shop"}}
+    api.answers["GET /api/v1/namespaces/tenant-shop/configmaps/encryption"] = found
+
+
+def test_a_platform_that_lost_its_vault_does_not_turn_a_tenants_encryption_off(api: StandIn, play: Play, tmp_path: Path) -> None:
+    sealed(api)
+    sentence = (
+        "Tenant shop encrypts its customers' data (ConfigMap tenant-shop/encryption), and the platform has no Vault (platform_vault is none): new customers "
+        "would be stored in the clear, and those of before could not be read. Nothing was changed; set platform_vault in the inventory, run "
+        "deploy_platform.yml, then this again."
+    )
+    said = play("deploy_vertical.yml", "--limit", "shop")
+    assert sentence in said
+    assert sentence in report(tmp_path)["error"]
+    assert [request.path for request in api.log if request.method in ("PUT", "PATCH", "DELETE")] == []
+    assert sentence in play("deploy_vertical.yml", "--limit", "shop", "--check")
+    # A tenant that never encrypted is asked nothing more.
+    del api.answers["GET /api/v1/namespaces/tenant-shop/configmaps/encryption"]
+    assert "encrypts its customers' data" not in play("deploy_vertical.yml", "--limit", "shop", "--check")
+
+
+def test_a_tenant_does_not_leave_without_the_vault_that_has_its_key(api: StandIn, play: Play) -> None:
+    sealed(api)
+    for path in ("secrets", "configmaps", "pods"):
+        api.items(f"/api/v1/namespaces/barberpro-system/{path}")
+    said = play("offboard_tenant.yml", "--limit", "shop", confirm_offboarding="shop")
+    assert (
+        "Tenant shop has a key (ConfigMap tenant-shop/encryption), and the platform has no Vault (platform_vault is none) in which to destroy it: "
+        "copies of the tenant's data could be read for ever. Nothing was changed; set platform_vault in the inventory, run deploy_platform.yml, then this "
+        "again. If that Vault is gone for good, so is the key: delete the ConfigMap, then this again."
+    ) in said
+    assert [request.path for request in api.log if request.method != "GET"] == []
