@@ -25,7 +25,12 @@ PULLS = [
     ("r/timeout-page:1", 'failed to resolve reference "r/timeout-page:1": r/timeout-page:1: not found', "failed", "manifest unknown"),
     ("r/timeout-page:1", "pull access denied, https://r/v2/timeout-page/manifests/1: 403 Forbidden", "failed", "pull access denied"),
     ("r/x:1", "unexpected status from HEAD request to https://r/v2/x/manifests/1: 503 Service Unavailable, not found", "progress", "503 Service"),
-    ("r/x:1", "failed to copy: httpReadSeeker: failed open: unexpected status code https://r/v2/x/blobs/sha256:500: 502 Bad Gateway: not found", "progress", "502"),
+    (
+        "r/x:1",
+        "failed to copy: httpReadSeeker: failed open: unexpected status code https://r/v2/x/blobs/sha256:500: 502 Bad Gateway: not found",
+        "progress",
+        "502",
+    ),
     ("r/x:1", "unexpected status code [manifests 1]: 500 Internal Server Error: not found", "progress", "500"),
     ("r/x:1", "pulling from host r failed with status code: 503, unauthorized", "progress", "503"),
     ("r/unauthorized:1", 'Back-off pulling image "r/unauthorized:1"', "progress", "Back-off"),
