@@ -154,8 +154,9 @@ def _undone(fleet: _Fleet, failed: Run, taken: bool) -> dict[str, Any]:
         return {}
     if not (taken or _has_changed(failed)):
         # It may have the lease all the same, when the journal shows that another run was faster.
-        with suppress(PlatformError):
-            failed.transaction.lease.release()
+        if failed.transaction.active:
+            with suppress(PlatformError):
+                failed.transaction.lease.release()
         return {}
     previous = failed.record.finished
     # Whoever has taken the lease since puts the tenant right, or has done so already: with this fence only the lease that this run has still fits.

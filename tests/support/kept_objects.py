@@ -63,22 +63,26 @@ class Kept:
         if request.method == "GET" and found[3] is None:
             items = [obj for place, obj in sorted(self.objects.items()) if re.match(rf"{re.escape(path)}/[^/]+$", place) and _selected(obj, query)]
             return Reply(200, {"metadata": {}, "items": items})
-        live = self.objects.get(path)
-        if request.method == "PATCH" and "dryRun" in query:
-            return Reply(201 if live is None else 200, {**(live or {}), **request.body})
         if request.method == "PATCH":
-            return Reply(201 if live is None else 200, self.put(path, {**(live or {}), **request.body}))
-        if live is None:
+            live = self.objects.get(path)
+            merged = {**(live or {}), **request.body}
+            return Reply(201 if live is None else 200, merged if "dryRun" in query else self.put(path, merged))
+        if path not in self.objects:
             return _status(404, "NotFound", f'{found[2]} "{found[3]}" not found')
+        return self._judged(request, path, found[2], found[3])
+
+    def _judged(self, request: Request, path: str, kind: str, name: str) -> Reply:
+        """Answer what is asked of one object that is there."""
+        live = self.objects[path]
         if request.method == "PUT":
             if request.body["metadata"].get("resourceVersion") != live["metadata"]["resourceVersion"]:
-                return _status(409, "Conflict", f'Operation cannot be fulfilled on {found[2]} "{found[3]}": the object has been modified')
+                return _status(409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": the object has been modified')
             return Reply(200, self.put(path, request.body))
         if request.method == "DELETE":
-            for key, name in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            for key, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
                 wanted = ((request.body or {}).get("preconditions") or {}).get(key)
                 if wanted not in (None, live["metadata"][key]):
-                    return _status(409, "Conflict", f"Precondition failed: {name} in precondition: {wanted}, {name} in object meta: {live['metadata'][key]}")
+                    return _status(409, "Conflict", f"Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {live['metadata'][key]}")
             return Reply(200, self.objects.pop(path))
         return Reply(200, live)
 
