@@ -72,7 +72,7 @@ def test_what_another_run_has_deployed_since_the_batch_was_listed_stays(kept: Ke
 
 def test_a_run_that_was_overtaken_leaves_the_tenant_to_who_has_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stood still, another run has undone it, deployed and ended; what serves now is not its own to take back."""
-    closed = {"run": {"id": "ana", "operation": "deploy"}, "previous": None, "steps": [], "closed": "now", "outcome": "succeeded"}
+    closed: dict[str, Any] = {"run": {"id": "ana", "operation": "deploy"}, "previous": None, "steps": [], "closed": "now", "outcome": "succeeded"}
 
     def ana_deploys(request: Request) -> None:
         if request.method == "PATCH" and "dryRun" not in request.path and kept.objects[LEASE]["spec"]["holderIdentity"] == "fleet":

@@ -58,7 +58,8 @@ def journal(kept: Kept) -> dict[str, Any]:
 
 
 def holder(kept: Kept) -> str | None:
-    return (kept.objects[LEASE]["spec"])["holderIdentity"]
+    name: str | None = kept.objects[LEASE]["spec"]["holderIdentity"]
+    return name
 
 
 def killed_offboarding(kept: Kept) -> None:
