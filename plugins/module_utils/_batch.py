@@ -149,10 +149,10 @@ class View(Resources):
         self._note(Ref.of(obj), False)
         return super().replace(obj, terse=terse)
 
-    def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> bool:
+    def delete(self, ref: Ref, *, uid: str | None = None, version: str | None = None, propagation: str = "Background") -> bool:
         """See Resources.delete."""
         self._note(ref, False)
-        return super().delete(ref, uid=uid, propagation=propagation)
+        return super().delete(ref, uid=uid, version=version, propagation=propagation)
 
     def _note(self, ref: Ref, dry_run: bool) -> None:
         if not dry_run:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small concurrent client of the Kubernetes API.
 
-One urllib3 connection pool a client, safe for threads. Requests that can be repeated are: on 429 and 5xx (obeying Retry-After) and on
-broken connections, until a deadline. Objects are plain dicts as the API server sends them.
+One urllib3 connection pool a client, safe for threads. Requests that can be repeated are: on 429 and 5xx (obeying Retry-After), when a
+quota was too busy to count, and on broken connections, until a deadline. Objects are plain dicts as the API server sends them.
 """
 
 from __future__ import annotations
@@ -198,6 +198,8 @@ class Client:
                 pause = max(pause, response.retry_after)
                 # 429 and 503 say that the request was not carried out; other 5xx leave that open.
                 repeatable_now = error_.transient and (again or response.status in (429, 503))
+                # Of a PUT it may be the quota itself that somebody else has changed.
+                repeatable_now = repeatable_now or (error_.quota_was_busy and method in ("POST", "PATCH"))
                 if time.monotonic() + pause > limit or not (repeatable_now or self.speaks_too_soon(response.status)):
                     raise error_
             attempt += 1

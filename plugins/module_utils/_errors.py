@@ -87,6 +87,14 @@ class ApiError(PlatformError):
         return self.transient and self.status in (500, 502, 504)
 
     @property
+    def quota_was_busy(self) -> bool:
+        """Whether a quota could not count what was asked, because too much else of its namespace was made at the same moment; nothing was carried out.
+
+        The API server says so by a conflict of the quota, which is no conflict of the object that was asked for.
+        """
+        return self.status == 409 and self.server_message.startswith("Operation cannot be fulfilled on resourcequotas")
+
+    @property
     def not_found(self) -> bool:
         """Whether the object (not its kind) does not exist."""
         return self.status == 404

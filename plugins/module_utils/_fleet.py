@@ -21,6 +21,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._batch import B
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._deliver import delivered
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import HELD
 from ansible_collections.barberpro.platform.plugins.module_utils._lookout import Lookout
 from ansible_collections.barberpro.platform.plugins.module_utils._module import check_name
 from ansible_collections.barberpro.platform.plugins.module_utils._render import RenderError, render
@@ -149,10 +150,18 @@ def _carry_out(run: Run, state: str, taken: bool) -> None:
 
 def _undone(fleet: _Fleet, failed: Run, taken: bool) -> dict[str, Any]:
     """Undo what a failed run has changed, close its journal and say so; nothing when it has changed nothing."""
-    if fleet.check_mode or not (taken or _has_changed(failed)):
+    if fleet.check_mode:
+        return {}
+    if not (taken or _has_changed(failed)):
+        # It may have the lease all the same, when the journal shows that another run was faster.
+        if failed.transaction.active:
+            with suppress(PlatformError):
+                failed.transaction.lease.release()
         return {}
     previous = failed.record.finished
-    options = {**failed.options, "state": "reverted", "previous": previous}
+    # Whoever has taken the lease since puts the tenant right, or has done so already: with this fence only the lease that this run has still fits.
+    fenced = {**failed.transaction.run, "fence": HELD} if failed.transaction.run else None
+    options = {**failed.options, "state": "reverted", "previous": previous, "run": fenced}
     try:
         run = Run(fleet.client, options, False, waiter=fleet.lookout.wait)
         with run.transaction.step("reverted"):
@@ -169,11 +178,14 @@ def _undone(fleet: _Fleet, failed: Run, taken: bool) -> dict[str, Any]:
 
 
 def _has_changed(failed: Run) -> bool:
-    """Return whether a run that failed has written something: a deploy says so itself, a return is known by its journal, or by what it did."""
-    if failed.options["state"] == "deployed":
-        return failed.outcomes_late
+    """Return whether a run that failed has written something: its journal says so; without one a deploy does, and a return by what it did.
+
+    A deploy says so before its first write, which another run may have been faster than: what that one did is not to be undone.
+    """
     if failed.transaction.active:
         return failed.transaction.begun
+    if failed.options["state"] == "deployed":
+        return failed.outcomes_late
     return failed.wrote or any(change.action != "unchanged" for change in failed.done)
 
 

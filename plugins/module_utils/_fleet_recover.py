@@ -50,15 +50,15 @@ class Left:
 def left(run: Run) -> Left | None:
     """Return what an earlier run left open on the tenant of ``run``, None when there is nothing. Nothing is written.
 
-    Raises PlatformError when another run is at work, or when it is not for this module to clear up: this call has no ``run`` by which others
-    would know of it, or the earlier one has begun more than objects.
+    Raises PlatformError when another run is at work, when the tenant is being offboarded, or when it is not for this module to clear up: this
+    call has no ``run`` by which others would know of it, or the earlier one has begun more than objects.
     """
     transaction = run.transaction
     if not transaction.run:
         transaction.look()
         return None
     transaction.lease.check()
-    document = transaction.journal.load()
+    document = transaction.left()
     following = what_next(document, transaction.run)
     if document is None or following == "none":
         return None

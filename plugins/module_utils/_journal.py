@@ -20,18 +20,22 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 JOURNAL_TYPE = f"{PREFIX}/journal.v1"
 COMMIT = "finished"
 """The step from which on a run is carried to its end, and no longer undone."""
+OFFBOARD = "offboard"
+"""The operation that nothing brings back: only another one of its kind goes on with it."""
 
 Document = dict[str, Any]
 
 
 def what_next(document: Mapping[str, Any] | None, run: Mapping[str, Any]) -> str:
-    """Return what a run does with the journal that it finds: none, adopt, finish or undo. Pure.
+    """Return what a run does with the journal that it finds: none, adopt, finish, undo or refuse. Pure.
 
     ``adopt``: the run that was killed wanted the same, so this one goes on with it. ``finish``: it had succeeded but for tidying up.
-    ``undo``: it wanted something else.
+    ``undo``: it wanted something else. ``refuse``: it was destroying the tenant, which cannot be undone, and this run wants something else.
     """
     if not document or document.get("closed") or document["run"]["id"] == run["id"]:
         return "none"
+    if document["run"]["operation"] == OFFBOARD:
+        return "adopt" if run["operation"] == OFFBOARD else "refuse"
     if COMMIT in [step["step"] for step in document["steps"]]:
         return "finish"
     same = document["run"]["operation"] == run["operation"] and document["run"].get("content") == run.get("content")
@@ -47,7 +51,10 @@ def taken(document: Document, run: Mapping[str, Any]) -> Document:
     """Return the journal of a run that was killed, taken over by ``run`` to clear it up.
 
     What the killed one wanted stays in it: should this one be killed too, the next sees whose steps these are, and that they are to be undone.
+    An offboarding undoes nothing: its steps and those that it has found are its own from then on, to be cleared away.
     """
+    if run.get("operation") == OFFBOARD:
+        return {**document, "run": dict(run)}
     kept = {key: document["run"].get(key) for key in ("operation", "content")}
     return {**document, "run": {**run, **kept}}
 

@@ -120,11 +120,11 @@ class Lease:
             return lease, {}
         return lease, {**run, "seconds_left": round(self._seconds_left(spec))}
 
-    def check(self) -> None:
-        """Raise Held when another run holds the lease; nothing is written."""
+    def check(self, *, removed: bool = False) -> None:
+        """Raise Held when another run holds the lease; nothing is written. ``removed`` says that this run has removed the tenant before."""
         _lease, run = self.holder()
         if run and run["id"] != self.run.get("id"):
-            raise self._held(run)
+            raise self.reborn(run) if removed else self._held(run)
 
     def acquire(self) -> None:
         """Take the lease, or renew it when it is ours. Raises Held."""
@@ -155,6 +155,23 @@ class Lease:
         lease, run = self.holder()
         if lease is not None and run.get("id") == self.run["id"]:
             self._write(lease, None)
+
+    def remove(self) -> None:
+        """Delete the lease of a tenant that is gone. Raises Held when another run that may be alive has it."""
+
+        def attempt() -> None:
+            lease, run = self.holder()
+            if run and run["id"] != self.run.get("id"):
+                raise self.reborn(run)
+            if lease is not None:
+                self.resources.delete(self.ref, version=lease["metadata"]["resourceVersion"])
+
+        self._until_written(attempt)
+
+    def reborn(self, run: Mapping[str, Any]) -> Held:
+        """Return what is raised when ``run`` ({}: one that is not known) has begun on a tenant that this one has just removed."""
+        who = shown(run) if run else "another run"
+        return Held(f"tenant {self.tenant} was removed, and {who} has begun to change it since: its lease and its journal stay")
 
     def guard(self) -> None:
         """Call before a write. Raises Held when another run has taken the lease; after that, nothing may be written any more.

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import RECORDS_KEY
 
@@ -91,7 +92,8 @@ class Offboarding:
         namespace = self.resources.get(Ref("v1", "Namespace", "", f"tenant-{self.tenant}"))
         annotations = ((namespace or {}).get("metadata") or {}).get("annotations") or {}
         return {
-            "namespace": namespace is not None,
+            # One that is going has no service any more that could export anything.
+            "namespace": namespace is not None and not namespace["metadata"].get("deletionTimestamp"),
             "hold": str(annotations.get(HOLD) or ""),
             "host": str(annotations.get(f"{PREFIX}/host") or ""),
             "left": [str(ref) for ref in self.left()],
@@ -106,6 +108,10 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     state = str(options["state"])
     if state == "inspected" or check_mode:
         return {"changed": state == "swept" and bool(offboarding.left()), **offboarding.inspect()}
+    transaction = Transaction(offboarding.resources, offboarding.tenant, options.get("run"))
+    if transaction.active:
+        # What was done since the last note, and what comes after this one, is done by who has the lease.
+        transaction.lease.renew()
     seen = offboarding.inspect()
     document = {} if state == "noted" and seen["signed"] else seen["record"]
     if state == "noted":
@@ -114,13 +120,24 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
         document["steps"] = [*others, {"step": options["step"], "at": offboarding.now(), **(options["detail"] or {})}]
         offboarding.save(document)
     elif state == "swept":
-        refs = offboarding.left()
-        for ref in refs:
-            offboarding.resources.delete(ref)
+        refs = _sweep(offboarding, transaction)
         return {"changed": bool(refs), **offboarding.inspect(), "removed": [str(ref) for ref in refs]}
     else:
         return {"changed": True, **_finish(client, offboarding, document, options)}
     return {"changed": True, **offboarding.inspect()}
+
+
+def _sweep(offboarding: Offboarding, transaction: Transaction) -> list[Ref]:
+    """Remove what is left of the tenant and return it: journal and lease last, so that until then every other run knows of this one. Raises Held."""
+    transaction.lease.check()
+    refs = offboarding.left()
+    own = (transaction.journal.ref, transaction.lease.ref)
+    for ref in refs:
+        if ref not in own:
+            transaction.lease.guard()
+            offboarding.resources.delete(ref)
+    transaction.forget()
+    return refs
 
 
 def _finish(client: Client, offboarding: Offboarding, document: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

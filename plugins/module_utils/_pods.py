@@ -28,7 +28,15 @@ _PULL_FINAL = re.compile(
     r"layers and diffIDs don't match",
 )
 _PREEMPTION = re.compile(r"(,? no new claims to deallocate,?)?( preemption:.*)?$", re.DOTALL)
-_PULL_TRANSIENT = re.compile(r"timeout|timed out|deadline exceeded|connection refused|connection reset|\b5\d\d\b|EOF|TLS handshake|server misbehaving")
+# Codes only as a runtime writes them ("status code: 503", "unexpected status from HEAD request to URL: 503 Service Unavailable"): a version has such
+# numbers as well.
+_PULL_TRANSIENT = re.compile(
+    r"timeout|timed out|deadline exceeded|connection refused|connection reset|\bstatus(?: code)?:? 5\d\d\b|\bstatus\b.*?: 5\d\d [A-Z]|EOF|TLS handshake|"
+    r"server misbehaving",
+)
+_URL = re.compile(r"https?://[^\s\"]+?(?=:?[\s\"]|$)")
+# What a kubelet or a runtime that is busy says; its next try may well go better.
+_START_TRANSIENT = re.compile(r"failed to sync|timed out|deadline exceeded|is reserved")
 
 
 def pod_problem(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = (), now: float | None = None) -> Readiness | None:
@@ -85,13 +93,13 @@ def _container_problem(name: str, pod: Mapping[str, Any], item: Mapping[str, Any
         return Readiness(FAILED if restarts >= RESTART_LIMIT else PROGRESS, text, name, container)
     if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError"):
         # A kubelet starts a container again and again; what is missing may come a moment later, a wrong command does not heal.
-        final = seconds_since((pod.get("status") or {}).get("startTime"), now) >= CONFIG_SECONDS
+        final = not _START_TRANSIENT.search(message) and seconds_since((pod.get("status") or {}).get("startTime"), now) >= CONFIG_SECONDS
         return Readiness(FAILED if final else PROGRESS, f"{who} cannot be started: {message or reason}")
     return None
 
 
 def _pull_problem(who: str, image: str, reason: str, message: str) -> Readiness:
-    text = f"{reason} {message}"
+    text = f"{reason} {_unnamed(message, image)}"
     # "not found" is final also when the sentence says that the pull is being backed off; a time-out wins over both.
     final = bool(_PULL_FINAL.search(text)) and not _PULL_TRANSIENT.search(text)
     if image.startswith(_LOOPBACK) and "connection refused" in text:
@@ -103,6 +111,12 @@ def _pull_problem(who: str, image: str, reason: str, message: str) -> Readiness:
     else:
         why = message.rsplit("rpc error: ", 1)[-1] or reason
     return Readiness(FAILED if final else PROGRESS, f"{who}: image {image} cannot be pulled: {why if final else message or reason}")
+
+
+def _unnamed(message: str, image: str) -> str:
+    """Return a message without the reference of the image, with or without what the runtime adds to it, and without addresses: names say nothing."""
+    name = re.compile(rf"(?<![\w.@-])(?:[^\s\"]*/)?{re.escape(image)}(?::latest)?(?=[\s\":,]|$)")
+    return name.sub("", _URL.sub("", message))
 
 
 def _image(pod: Mapping[str, Any], container: str) -> str | None:

@@ -33,7 +33,7 @@ def remove_tenant(resources: Resources, engine: Engine, namespace: str, *, deadl
             wait_gone(resources, ref, deadline)
         plan.changes.append(Change(ref, "deleted", "infrastructure", before=live))
     # Last, when no route bears it any more: from then on another tenant may take the host.
-    return [*plan.effective(), *_claims.release(resources, engine.tenant, dry_run=dry_run)]
+    return [*plan.effective(), *_claims.release(resources, engine.tenant, dry_run=dry_run, before_write=engine.before_write)]
 
 
 def wait_gone(resources: Resources, ref: Ref, deadline: float) -> None:

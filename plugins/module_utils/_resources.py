@@ -274,11 +274,15 @@ class Resources:
                 return live
         raise AssertionError("the last attempt returns or raises")
 
-    def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> bool:
-        """Delete an object, only if it has this ``uid`` when given. Returns False when it was not there (any more)."""
+    def delete(self, ref: Ref, *, uid: str | None = None, version: str | None = None, propagation: str = "Background") -> bool:
+        """Delete an object, only if it has this ``uid`` when given. Returns False when it was not there (any more).
+
+        Raises ApiError (409) when it has not the resourceVersion ``version`` any more.
+        """
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        preconditions = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
+        if preconditions:
+            body["preconditions"] = preconditions
         try:
             self.client.request(
                 "DELETE", self.path(ref.api_version, ref.kind, ref.namespace, ref.name), body=body, target=str(ref), verb="delete"

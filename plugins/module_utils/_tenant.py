@@ -50,7 +50,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")), before_write=transaction.touch)
     deadline = time.monotonic() + float(options["wait_timeout"])
     if options["state"] == "absent":
-        return _absent(store, record, engine, transaction, str(options.get("confirm") or ""), deadline, check_mode)
+        with transaction.step("removed"):
+            return _absent(store, record, engine, transaction, str(options.get("confirm") or ""), deadline, check_mode)
     with transaction.step("infrastructure"):
         return _present(store, record, engine, options, deadline, check_mode)
 
@@ -178,5 +179,7 @@ def _absent(store: Store, record: Record, engine: Engine, transaction: Transacti
         for number in kept:
             store.drop(number)
         store.forget()
-        transaction.forget()
+        # A run needs them until it ends.
+        if not transaction.active:
+            transaction.forget()
     return _result(namespace, changes, created=False, wrote=bool(kept) or known)

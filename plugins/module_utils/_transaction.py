@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _journal
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._journal import Journal
 from ansible_collections.barberpro.platform.plugins.module_utils._lease import Held, Lease, shown
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
@@ -80,9 +80,13 @@ class Transaction:
         return True
 
     def begin(self) -> _journal.Document:
-        """Take the lease and the journal, whatever state an earlier run left it in. Returns the journal."""
+        """Take the lease and the journal, whatever state an earlier run left it in. Returns the journal. Raises PlatformError as ``left`` does."""
         self.lease.acquire()
-        found = self.journal.load()
+        try:
+            found = self.left()
+        except PlatformError:
+            self.lease.release()
+            raise
         document = _journal.taken(found, self.run) if found and not found["closed"] else _journal.opened(self.run)
         self.journal.save(document)
         return document
@@ -90,7 +94,7 @@ class Transaction:
     def intend(self, step: str, undo: Mapping[str, Any] | None = None) -> None:
         """Record the intent of a step. Raises PlatformError when an earlier run's journal must be dealt with first."""
         self.lease.acquire()
-        document = self.journal.load()
+        document = self.left()
         self._refuse(document)
         if document is None or document["closed"]:
             document = _journal.opened(self.run)
@@ -104,10 +108,24 @@ class Transaction:
     def look(self) -> None:
         """Raise what ``intend`` would, without a write: another run is at work, or an earlier one must be dealt with first."""
         self.lease.check()
-        self._refuse(self.journal.load())
+        self._refuse(self.left())
+
+    def left(self) -> _journal.Document | None:
+        """Return the journal, None when there is none. Raises PlatformError when it is that of an offboarding and this run is none."""
+        document = self.journal.load()
+        if document is not None and self._following(document) == "refuse":
+            run = document["run"]
+            raise PlatformError(
+                f"tenant {self.tenant} is being offboarded since {run.get('began', 'an unknown time')} by {run.get('user', 'unknown')}@"
+                f"{run.get('host', 'unknown')}, whose run did not come to its end: finish it with offboard_tenant.yml. Nothing was changed by this run"
+            )
+        return document
+
+    def _following(self, document: Mapping[str, Any] | None) -> str:
+        return _journal.what_next(document, {"id": None, "operation": None, **self.run})
 
     def _refuse(self, document: Mapping[str, Any] | None) -> None:
-        if _journal.what_next(document, {"id": None, "operation": None, **self.run}) in ("undo", "finish"):
+        if self._following(document) in ("undo", "finish"):
             raise PlatformError(
                 f"tenant {self.tenant}: the run of {shown((document or {})['run'])} was killed and is not cleared up; "
                 "run deploy_vertical.yml or rollback_vertical.yml, which do that first"
@@ -129,9 +147,17 @@ class Transaction:
         return ours
 
     def forget(self) -> None:
-        """Delete lease and journal of a tenant that is gone."""
-        for ref in (self.journal.ref, self.lease.ref):
-            self.lease.resources.delete(ref)
+        """Delete journal and lease of a tenant that is gone, the lease last. Raises Held when another run has begun on the tenant."""
+        stored = self.lease.resources.get(self.journal.ref)
+        self.lease.check(removed=True)
+        if stored is not None:
+            try:
+                self.lease.resources.delete(self.journal.ref, version=stored["metadata"]["resourceVersion"])
+            except ApiError as error:
+                if error.status == 409:
+                    raise self.lease.reborn({}) from error
+                raise
+        self.lease.remove()
 
 
 def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -140,11 +166,13 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     transaction = Transaction(resources, str(options["name"]), options["run"])
     state = str(options["state"])
     if state == "inspected" or check_mode:
+        fence = transaction.lease.fence()
         transaction.lease.check()
-        document = transaction.journal.load()
+        document = transaction.left()
         following = _journal.what_next(document, transaction.run)
         left = (document or {}).get("run") or {}
-        return {"changed": False, "next": following, "journal": document or {}, "left_by": shown(left) if following != "none" else ""}
+        said = {"next": following, "journal": document or {}, "left_by": shown(left) if following != "none" else ""}
+        return {"changed": False, "fence": fence, **said}
     changed = True
     if state == "begun":
         transaction.begin()

@@ -75,7 +75,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     transaction = Transaction(Resources(client), tenant, options.get("run"), check_mode)
     accounts = [str(name) for name in options["service_accounts"]]
     if state == "absent":
-        changed = _absent(found, key, role, str(options.get("confirm") or ""), tenant, check_mode)
+        with transaction.step("key"):
+            changed = _absent(found, key, role, str(options.get("confirm") or ""), transaction, check_mode)
     elif state == "present":
         changed = key is None or found.differs(role, accounts)
         if changed and not check_mode:
@@ -98,13 +99,17 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     return {"changed": changed, "key": found.name, "before": before, "after": after}
 
 
-def _absent(found: TenantKey, key: Mapping[str, Any] | None, role: Mapping[str, Any] | None, confirm: str, tenant: str, check_mode: bool) -> bool:
+def _absent(
+    found: TenantKey, key: Mapping[str, Any] | None, role: Mapping[str, Any] | None, confirm: str, transaction: Transaction, check_mode: bool
+) -> bool:
+    tenant = transaction.tenant
     if confirm != tenant:
         raise PlatformError(
             f"tenant {tenant}: without its key nobody can read what was encrypted with it again, not even from backups; "
             f"repeat the name in confirm (given: {confirm!r})"
         )
-    if not check_mode:
+    if not check_mode and (key is not None or role is not None):
+        transaction.touch()
         if role is not None:
             found.vault.delete(found.role)
         if key is not None:

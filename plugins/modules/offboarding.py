@@ -35,7 +35,8 @@ options:
     description:
       - V(inspected) tells what there is of the tenant, and what the record says so far.
       - V(noted) adds O(step) with O(detail) to the record, a new one when the last was signed.
-      - V(swept) removes what C(barberpro-system) still holds of the tenant (history, reports, journal, lease, host names).
+      - V(swept) removes what C(barberpro-system) still holds of the tenant (history, reports, host names, and last journal and lease). It fails when
+        another run has the lease.
       - V(signed) closes the record.
     type: str
     choices: [inspected, noted, swept, signed]
@@ -49,6 +50,10 @@ options:
   by:
     description: Who offboards.
     type: str
+  run:
+    description:
+      - The run that this is a step of, see M(barberpro.platform.transaction). With it the lease is renewed, and a run that has lost it fails.
+    type: dict
   vault:
     description: What the platform says of its Vault; without one the record is not signed.
     type: dict
@@ -68,7 +73,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 namespace:
-  description: Whether the tenant's namespace exists.
+  description: Whether the tenant's namespace exists and is not going.
   returned: success
   type: bool
 hold:
@@ -116,6 +121,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "step": {"type": "str"},
             "detail": {"type": "dict"},
             "by": {"type": "str"},
+            "run": {"type": "dict"},
             "vault": {"type": "dict", "default": {}},
             "path": {"type": "path"},
         },

@@ -85,7 +85,10 @@ options:
     type: float
     default: 120.0
   run:
-    description: The run that this is a step of, see M(barberpro.platform.transaction). Without it no lease is taken and no journal kept.
+    description:
+      - The run that this is a step of, see M(barberpro.platform.transaction). Without it no lease is taken and no journal kept.
+      - With O(state=absent) journal and lease of the tenant go as well when this is not given, unless another run has the lease; a run needs them until
+        it ends.
     type: dict
 extends_documentation_fragment:
   - barberpro.platform.cluster

@@ -28,6 +28,8 @@ options:
   state:
     description:
       - V(inspected) tells what is to be done with what an earlier run left, and fails when another run works on the tenant. It never writes.
+      - An offboarding that was killed is gone on with by another one (a O(run) whose operation is C(offboard)); for every other run each state
+        that begins something, and V(inspected), fails and says so.
       - V(begun) takes the lease and an open journal over, to clear it up.
       - V(intended) records the intent of O(step) with what its undo needs, V(done) its outcome.
       - V(ended) closes the journal and lets the lease go.
@@ -87,6 +89,11 @@ next:
   returned: success
   type: str
   sample: undo
+fence:
+  description:
+    - How often the lease had changed hands. As C(fence) of O(run) it keeps a run from writing when somebody else has changed the tenant since.
+  returned: O(state=inspected), and in check mode
+  type: int
 left_by:
   description: Who left an unfinished run behind, V("") when RV(next) is V(none).
   returned: success

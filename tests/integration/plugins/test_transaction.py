@@ -12,7 +12,7 @@ from ansible_collections.barberpro.platform.plugins.filter.run_identity import r
 from ansible_collections.barberpro.platform.plugins.module_utils import _lease
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
-from ansible_collections.barberpro.platform.plugins.modules import stage_gate, transaction
+from ansible_collections.barberpro.platform.plugins.modules import offboarding, stage_gate, transaction
 
 from tests.support import modules
 
@@ -105,6 +105,27 @@ def test_a_run_that_changes_nothing_writes_neither(shop: Shop, kubectl: Kubectl)
     for step in ("staged", "promoted", "monitored", "finished"):
         assert not shop.release(step, again.objects, run=again.run)["changed"]
     assert (kubectl.json("secret", f"journal-{shop.name}", "-n", "barberpro-system"), lease(kubectl, shop), shop.versions()) == before
+
+
+def test_a_tenant_that_leaves_keeps_lease_and_journal_to_the_end(shop: Shop, kubectl: Kubectl) -> None:
+    Operator(shop, shop.set()).deploy()
+    leaving = dead(shop, [])
+    leaving.run |= {"operation": "offboard", "content": "offboard"}
+    leaving.run["fence"] = leaving.transaction("inspected")["fence"]
+    assert not leaving.transaction("begun").get("failed")
+    removed = shop.tenant(state="absent", confirm=shop.name, run=leaving.run)
+    assert removed["changed"], removed
+    assert [step["step"] for step in journal(kubectl, shop)["steps"]] == ["removed"]
+    deploy = Operator(shop, shop.set())
+    refused = deploy.transaction("inspected")
+    assert f"tenant {shop.name} is being offboarded since {leaving.run['began']} by " in refused["msg"]
+    again = Operator(shop, [], operation="offboard", content="offboard")
+    assert again.transaction("inspected")["next"] == "adopt"
+    assert not again.transaction("begun").get("failed")
+    asked = {"name": shop.name, "kubeconfig": shop.kubeconfig, "state": "swept", "run": again.run}
+    assert len(modules.call(offboarding, asked)["removed"]) == 2
+    assert kubectl.names("secrets,leases,configmaps", "barberpro-system") & {f"Secret/journal-{shop.name}", f"Lease/tenant-{shop.name}"} == set()
+    assert deploy.deploy() == "none"
 
 
 def test_two_runs_at_once_the_second_is_told_who_is_at_work(shop: Shop, shops: Any, kubectl: Kubectl) -> None:

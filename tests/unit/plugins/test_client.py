@@ -111,6 +111,34 @@ def test_a_creation_is_not_repeated_unless_it_was_refused(api: FakeApi, client: 
     assert client.request("POST", "/x", body={}) == {"ok": True}
 
 
+QUOTA_BUSY = refusal(
+    409, 'Operation cannot be fulfilled on resourcequotas "tier": the object has been modified; please apply your changes to the latest version'
+)
+
+
+@pytest.mark.parametrize("write", [Resources.create, Resources.apply])
+def test_a_quota_that_was_too_busy_to_count_is_asked_again(api: FakeApi, client: Client, write: Callable[..., Any]) -> None:
+    api.answers = [QUOTA_BUSY, QUOTA_BUSY, (201, {}, {"metadata": {"uid": "1"}})]
+    write(Resources(client), {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "booking", "namespace": "tenant-a"}})
+    assert len(api.seen) == 3
+
+
+def test_other_conflicts_are_told_at_once_and_a_busy_quota_in_the_end(api: FakeApi, client: Client) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "booking", "namespace": "tenant-a"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tier", "namespace": "tenant-a", "resourceVersion": "1"}}
+    api.answers = [refusal(409, 'Operation cannot be fulfilled on services "booking": the object has been modified')]
+    with pytest.raises(ApiError, match="Service tenant-a/booking: create refused by the API server: Operation cannot be fulfilled on services"):
+        Resources(client).create(service)
+    api.answers = [QUOTA_BUSY]
+    with pytest.raises(ApiError, match="resourcequotas"):
+        Resources(client).replace(quota)
+    assert len(api.seen) == 2
+    client.outage_timeout = 0.5
+    with pytest.raises(ApiError, match='apply refused by the API server: Operation cannot be fulfilled on resourcequotas "tier"'):
+        Resources(client).apply(service)
+    assert len(api.seen) > 3
+
+
 def test_a_deadline_ends_the_repetition(api: FakeApi, client: Client) -> None:
     api.answers = [refusal(503, "busy")]
     with pytest.raises(ApiError, match="busy"):

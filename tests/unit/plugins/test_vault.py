@@ -175,6 +175,16 @@ def test_a_key_is_destroyed_by_name_and_no_other(api: StandIn, known: FakeVault)
     assert key_of(api, state="absent", confirm="palermo")["changed"] is False
 
 
+def test_a_run_that_has_lost_its_lease_destroys_no_key(api: StandIn, known: FakeVault) -> None:
+    key_of(api)
+    held = {"holderIdentity": "ana", "renewTime": "2999-01-01T00:00:00.000000Z", "leaseDurationSeconds": 120, "leaseTransitions": 2}
+    path = "/apis/coordination.k8s.io/v1/namespaces/barberpro-system/leases/tenant-palermo"
+    api.answers[f"GET {path}"] = {"metadata": {"name": "tenant-palermo"}, "spec": held}
+    run = {"id": "eva", "operation": "offboard", "content": "offboard"}
+    assert "tenant palermo is being changed by unknown@unknown" in key_of(api, state="absent", confirm="palermo", run=run)["msg"]
+    assert list(known.keys) == ["tr/keys/tenant-palermo"]
+
+
 def login_of(api: StandIn, check: bool = False, **options: Any) -> dict[str, Any]:
     return call(tenant_login, {"kubeconfig": api.kubeconfig, "role": "t_1_app_b", "vault": FACTS, **options}, check=check)
 

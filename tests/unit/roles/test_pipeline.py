@@ -103,6 +103,19 @@ def test_a_blank_revision_is_the_one_before_and_its_differences_are_reported(api
     assert [entry["after_header"] for entry in found["diff"]][1:] == [entry["object"] for entry in found["objects"]][1:] == created
 
 
+def test_a_tenant_that_is_leaving_is_not_returned_to_what_it_was(api: StandIn, play: Play, tmp_path: Path) -> None:
+    keep(api)
+    run = {"id": "eva", "operation": "offboard", "user": "eva", "host": "runner-1", "began": "2026-11-26 18:00:00 UTC"}
+    document = json.dumps({"run": run, "previous": None, "steps": [], "closed": None, "outcome": None})
+    secrets = "/api/v1/namespaces/barberpro-system/secrets"
+    api.answers[f"GET {secrets}/journal-shop"] = secret("barberpro-system", "journal-shop", journal=document)
+    play("rollback_vertical.yml", "--limit", "shop", to_revision="")
+    assert (
+        "tenant shop is being offboarded since 2026-11-26 18:00:00 UTC by eva@runner-1, whose run did not come to its end: finish it with offboard_tenant.yml"
+    ) in report(tmp_path)["error"]
+    assert [request.path for request in api.log if request.method in ("POST", "PUT", "DELETE") and "/leases" in request.path] == []
+
+
 # What rollback.yml has set when the module that returns to a revision fails, after it has changed something.
 FAILED_RETURN = {
     "__pipeline_run_started": 1764170000.0,

@@ -1,0 +1,80 @@
+"""An offboarding that is killed half-way: nobody deploys on what is left, and the next one leaves nothing, nor of what was killed before it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import cluster, sql
+from tests.support.playbooks import Background, deploy_new, play
+
+pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
+
+SCRATCH = "x_" + "0f" * 10
+
+
+@pytest.fixture
+def leaving(boedo_deployed: None) -> str:
+    """Name of the second tenant, deployed anew if it has left."""
+    run = deploy_new(cluster.BOEDO)
+    assert run.code == 0, run.output
+    return cluster.BOEDO
+
+
+def left_open(tenant: str) -> None:
+    """Make what a deploy leaves that was killed in its rehearsal and, gone on with, in its backup."""
+    sql.run(f'CREATE SCHEMA "{SCRATCH}"')
+    for role in ("owner", "app"):
+        sql.run(f'CREATE ROLE "{SCRATCH}_{role}" LOGIN')
+    for namespace, name in (("barberpro-preflight", f"rehearsal-{tenant}"), ("barberpro-data", f"backup-{tenant}")):
+        cluster.kubectl("create", "secret", "generic", name, "-n", namespace, "--from-literal=PGPASSWORD=left-behind")
+    where = ("secret", f"journal-{tenant}", "-n", "barberpro-system")
+    document: dict[str, Any] = json.loads(cluster.kubectl("get", *where, "-o", "go-template={{index .data.journal | base64decode}}"))
+    steps = [
+        {"step": step, "intended": "2026-11-26T00:00:00.000+00:00", "done": None, "undo": undo}
+        for step, undo in (("rehearsal", {"schema": SCRATCH}), ("backup", {"backup": "never-taken"}))
+    ]
+    document |= {"closed": None, "outcome": None, "steps": [*document["steps"][:1], *steps]}
+    data = base64.b64encode(json.dumps(document).encode()).decode()
+    cluster.kubectl("patch", *where, "--type=merge", "-p", json.dumps({"data": {"journal": data}}))
+
+
+def labelled(tenant: str) -> list[dict[str, Any]]:
+    return cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={tenant}")
+
+
+def test_nobody_deploys_on_a_tenant_that_is_leaving_and_the_next_offboarding_ends_it(leaving: str, tmp_path: Path) -> None:
+    schema = sql.schema_of(leaving)
+    left_open(leaving)
+    extra = {"tenant_name": leaving, "confirm_offboarding": leaving, "pipeline_export_path": str(tmp_path)}
+    checked = play("offboard_tenant.yml", "--check", extra=extra)
+    assert checked.code == 0, checked.output
+    assert [item["spec"].get("holderIdentity") for item in labelled(leaving) if item["kind"] == "Lease"] == [None]
+    with Background("offboard_tenant.yml", log=tmp_path / "killed.log", extra=extra) as run:
+        run.wait_for("Destroy the key")
+        # Backups, name and records are still to go. It stands still, so that it is known where: a run that lives, then one that was killed.
+        os.killpg(run.process.pid, signal.SIGSTOP)
+        meanwhile = deploy_new(leaving)
+        run.kill()
+    assert meanwhile.code != 0
+    assert f"tenant {leaving} is being changed by " in meanwhile.words()
+    refused = deploy_new(leaving)
+    assert refused.code != 0
+    assert f"tenant {leaving} is being offboarded since " in refused.words()
+    assert "finish it with offboard_tenant.yml" in refused.words()
+    assert not cluster.exists("namespace", f"tenant-{leaving}")
+    again = play("offboard_tenant.yml", extra=extra)
+    assert again.code == 0, again.output
+    assert labelled(leaving) == []
+    for name in (schema, SCRATCH):
+        assert sql.rows(f"SELECT nspname FROM pg_namespace WHERE nspname = '{name}' UNION SELECT rolname FROM pg_roles WHERE rolname LIKE '{name}%'") == []
+    for namespace, name in (("barberpro-preflight", f"rehearsal-{leaving}"), ("barberpro-data", f"backup-{leaving}")):
+        assert cluster.kubectl("get", "secret", name, "-n", namespace, "--ignore-not-found") == ""
+    record = json.loads(cluster.objects("configmap", f"offboarding-{leaving}", "-n", "barberpro-system")[0]["data"]["record.json"])
+    assert [step["step"] for step in record["steps"]] == ["export", "workloads", "key", "database", "backups", "name", "records"]

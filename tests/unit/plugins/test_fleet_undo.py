@@ -1,0 +1,90 @@
+"""A fleet undoes what it has begun itself, and nothing that another run has done."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.barberpro.platform.plugins.filter.run_identity import run_identity
+from ansible_collections.barberpro.platform.plugins.module_utils import _fleet, _lease
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+
+from tests.support.kept_objects import Kept, kept_objects
+from tests.support.loopback import Request
+
+SYSTEM = "/api/v1/namespaces/barberpro-system"
+JOURNAL = f"{SYSTEM}/secrets/journal-a"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/barberpro-system/leases/tenant-a"
+NAMESPACE = "/api/v1/namespaces/tenant-a"
+TENANT = {"barberpro.platform/tenant": "a"}
+METADATA = {"labels": TENANT, "annotations": {"barberpro.platform/phase": "infrastructure"}}
+OBJECTS = [
+    {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "tenant-a", **METADATA}, "data": {"key": "value"}}
+    for name in ("one", "two")
+]
+RUN = {**run_identity("a", "deploy"), "id": "fleet"}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    with kept_objects(tmp_path) as found:
+        found.put(NAMESPACE, {"metadata": {"name": "tenant-a", "labels": TENANT}, "status": {"phase": "Active"}})
+        yield found
+
+
+def deploy(kept: Kept) -> dict[str, Any]:
+    """Deploy tenant a by a fleet that fails; return what is told of it."""
+    client = Client.from_options({"kubeconfig": kept.kubeconfig, "request_timeout": 5, "outage_timeout": 0})
+    options = {"state": "deployed", "tenants": [{"name": "a", "objects": OBJECTS}], "wait_timeout": 5, "keep": 10, "run": RUN}
+    with pytest.raises(PlatformError) as failed:
+        _fleet.converge(client, options, False)
+    told: dict[str, Any] = failed.value.details["tenants"][0]
+    return told
+
+
+def journal(document: dict[str, Any]) -> dict[str, Any]:
+    content = base64.b64encode(json.dumps(document).encode()).decode()
+    metadata = {"name": "journal-a", "namespace": "barberpro-system", "labels": TENANT}
+    return {"metadata": metadata, "type": "barberpro.platform/journal.v1", "data": {"journal": content}}
+
+
+def test_what_another_run_has_deployed_since_the_batch_was_listed_stays(kept: Kept) -> None:
+    theirs = journal({"run": {"id": "ana", "operation": "deploy"}, "previous": None, "steps": [], "closed": "now", "outcome": "succeeded"})
+
+    def ana_deploys(request: Request) -> None:
+        if request.method == "POST" and "/leases" in request.path:
+            kept.put(JOURNAL, theirs)
+
+    kept.before = ana_deploys
+    told = deploy(kept)
+    assert told["msg"] == ("Secret barberpro-system/journal-a: another run has changed tenant a in the meantime; wait for its end and run again")
+    assert (told["changed"], told.get("undone"), told.get("undo_msg")) == (False, None, None)
+    assert kept.objects[JOURNAL]["data"] == theirs["data"]
+    assert not kept.objects[LEASE]["spec"]["holderIdentity"]
+    assert [write for write in kept.writes() if write not in (f"PUT {LEASE}", "POST " + LEASE.rpartition("/")[0])] == [f"POST {SYSTEM}/secrets"]
+
+
+def test_a_run_that_was_overtaken_leaves_the_tenant_to_who_has_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stood still, another run has undone it, deployed and ended; what serves now is not its own to take back."""
+    closed: dict[str, Any] = {"run": {"id": "ana", "operation": "deploy"}, "previous": None, "steps": [], "closed": "now", "outcome": "succeeded"}
+
+    def ana_deploys(request: Request) -> None:
+        if request.method == "PATCH" and "dryRun" not in request.path and kept.objects[LEASE]["spec"]["holderIdentity"] == "fleet":
+            spec = {**kept.objects[LEASE]["spec"], "holderIdentity": None, "leaseTransitions": 2}
+            kept.put(LEASE, {**kept.objects[LEASE], "spec": spec})
+            kept.put(JOURNAL, journal(closed))
+            monkeypatch.setattr(_lease, "_clock", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + 3600)
+
+    kept.before = ana_deploys
+    told = deploy(kept)
+    assert "another run has changed it since this one looked at it, so this one stops before its next write" in told["msg"]
+    assert (told["undone"], told["undo_msg"].startswith("undoing it failed: tenant a: another run has changed it")) == (False, True)
+    assert json.loads(base64.b64decode(kept.objects[JOURNAL]["data"]["journal"])) == closed
+    assert NAMESPACE in kept.objects
+    assert "DELETE" not in {request.method for request in kept.log}
