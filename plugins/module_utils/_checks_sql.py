@@ -17,9 +17,10 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
     listed,
     plural,
 )
-from ansible_collections.barberpro.platform.plugins.module_utils._sql import SHARED_SCHEMA, connect
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import IDENTITY, SHARED_SCHEMA, connect, identity_flaw, shared_flaws
 
 NEXT_STEP = "run the infrastructure stage again; it sets the roles' rights"
+PLATFORM = "run deploy_platform.yml; it makes the policies of shared tables"
 NEEDED = ("host", "port", "dbname", "schema", "user", "password")
 
 # The schemas that are not the database's own.
@@ -48,7 +49,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
     ca_file=Param("Bundle of certificates for the server."),
 )
 def sql_access(params: Mapping[str, Any], clients: Clients) -> str:
-    """The app role can use its own schema and is refused in every other, tried for real in a read-only transaction."""
+    """The app role can use its own schema and is refused in every other, tried for real in a read-only transaction; shared tables ask who has logged in."""
     place = f"{params['namespace']}/{params['secret']}"
     try:
         values = secret_values(clients.resources, params["namespace"], params["secret"])
@@ -125,6 +126,9 @@ def _shared(cursor: Any, role: str, own: str) -> str:
         raise CheckFailed(f"role {role} can create tables in schema {SHARED_SCHEMA}, which no tenant may", NEXT_STEP)
     if not usage:
         return ""
+    if flaw := identity_flaw(cursor):
+        raise CheckFailed(f"function {IDENTITY}() {flaw}", PLATFORM)
+    flaws = shared_flaws(cursor, [SHARED_SCHEMA])
     cursor.execute(TABLES, (SHARED_SCHEMA,))
     seen = []
     for (table,) in cursor.fetchall():
@@ -135,7 +139,10 @@ def _shared(cursor: Any, role: str, own: str) -> str:
         foreign = cursor.fetchone()[0]
         if foreign:
             what = f"role {role} reads {plural(foreign, 'row')} of other tenants in {SHARED_SCHEMA}.{table}"
-            raise CheckFailed(what, "run deploy_platform.yml; it makes the policies of shared tables")
+            raise CheckFailed(what, PLATFORM)
+        # Nothing was set for these counts; a policy that a setting opens shows nobody else's rows until a client sets it.
+        if (SHARED_SCHEMA, table) in flaws:
+            raise CheckFailed(f"role {role} reads {SHARED_SCHEMA}.{table}, which {flaws[SHARED_SCHEMA, table]}", PLATFORM)
         seen.append(f"{SHARED_SCHEMA}.{table}")
     return f", sees its own rows of {listed(seen)}" if seen else ""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._sql import SHARED_SCHEMA, connect
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import IDENTITY, connect, identity_flaw, shared_flaws
 
 ROLES = """
 SELECT rolname, array_remove(ARRAY[
@@ -43,6 +43,7 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (a.grantee =
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 # Functions that everybody, or a tenant's role, may call and that act for somebody else; in a tenant's schema every one that is not its own.
+# The one that tells rows of shared tables apart has a question of its own.
 # The server makes constructors with every range type, as its own and whatever the default privileges say: they put a value together, no more.
 FUNCTIONS = """
 SELECT n.nspname, p.proname, coalesce(r.rolname, 'PUBLIC'), ARRAY['execute']
@@ -51,6 +52,7 @@ CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (p.prosecdef OR n.nspname = ANY(%s))
   AND (a.grantee = 0 OR r.rolname = ANY(%s)) AND a.grantee <> p.proowner
+  AND NOT (a.grantee <> 0 AND n.nspname || '.' || p.proname = %s AND p.pronargs = 0)
   AND NOT (p.prolang = (SELECT oid FROM pg_catalog.pg_language WHERE lanname = 'internal') AND p.prosrc ~ '^(multi)?range_constructor[0-3]$')
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
@@ -59,22 +61,6 @@ SELECT n.nspname, c.relname, r.rolname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
 WHERE n.nspname !~ '^pg_' AND r.rolname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1, 2
 """
-# Why the rows of a table in a schema that tenants share are not each its own tenant's; nothing where they are.
-SHARED = """
-SELECT n.nspname, c.relname, CASE
-  WHEN c.relkind NOT IN ('r', 'p') THEN 'shows what its owner may see'
-  WHEN NOT c.relrowsecurity THEN 'has no row-level security'
-  WHEN NOT c.relforcerowsecurity THEN 'has row-level security that does not bind its owner'
-  ELSE (SELECT 'has a policy that does not ask who has logged in: ' || string_agg(p.polname, ', ' ORDER BY p.polname)
-        FROM pg_catalog.pg_policy p
-        CROSS JOIN LATERAL (VALUES (pg_get_expr(p.polqual, p.polrelid)), (pg_get_expr(p.polwithcheck, p.polrelid))) AS e (condition)
-        WHERE p.polrelid = c.oid AND p.polpermissive AND e.condition !~* '(\\msession_user\\M|\\mshared\\.tenant\\(\\))')
-  END
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-"""
-IDENTITY = f"{SHARED_SCHEMA}.tenant"
-"""The function that says whose a session is, by its login; row-level security of shared tables asks it."""
 UNBOUND = frozenset({"truncate", "references", "trigger"})
 """Privileges on tables that row-level security does not bind (PostgreSQL's documentation, section Row Security Policies)."""
 HERE = """
@@ -162,6 +148,8 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
         if schemas.get(schema) == owners[role] or (schema in shared and not make):
             continue
         find(role, schemas.get(schema), f"may {' and '.join([*(['use'] if usage else []), *(['create objects in'] if make else [])])} schema {schema}")
+    if flaw := identity_flaw(cursor):
+        find(f"function {IDENTITY}()", None, f"{flaw}; run that playbook again")
     for schema, role, what in _rights(cursor, roles, names, shared):
         if schema not in schemas or owners.get(role) != schemas[schema]:
             find(role, schemas.get(schema), what)
@@ -195,8 +183,7 @@ def _databases(cursor: Any, roles: Sequence[str], find: Callable[[str, str | Non
 
 def _rights(cursor: Any, roles: Sequence[str], names: Sequence[str], shared: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return schema, role and words of every right on a table or function, but those on shared tables that keep rows apart."""
-    cursor.execute(SHARED, (list(shared),))
-    flaws = {(schema, table): flaw for schema, table, flaw in cursor.fetchall()}
+    flaws = shared_flaws(cursor, shared)
     rights = []
     cursor.execute(GRANTS, (roles,))
     for schema, table, role, privileges in cursor.fetchall():
@@ -207,9 +194,7 @@ def _rights(cursor: Any, roles: Sequence[str], names: Sequence[str], shared: Seq
             rights.append((schema, role, f"{what}, which {flaw}"))
         elif unbound := UNBOUND.intersection(privileges):
             rights.append((schema, role, f"may {', '.join(sorted(unbound))} {schema}.{table}, which row-level security does not bind"))
-    cursor.execute(FUNCTIONS, (names, roles))
-    for schema, function, role, privileges in cursor.fetchall():
-        if role == "PUBLIC" or f"{schema}.{function}" != IDENTITY:
-            rights.append((schema, role, f"may {', '.join(privileges)} {schema}.{function}()"))
+    cursor.execute(FUNCTIONS, (names, roles, IDENTITY))
+    rights += [(schema, role, f"may {', '.join(privileges)} {schema}.{function}()") for schema, function, role, privileges in cursor.fetchall()]
     cursor.execute(OWNERS, (roles,))
     return rights + [(schema, role, f"owns {schema}.{table}") for schema, table, role in cursor.fetchall()]

@@ -84,7 +84,8 @@ options:
       shared_schemas:
         description:
           - Schemas that tenants may use together, beside the platform's own C(shared). Creating objects there is a finding all the same, and so is
-            a table in them whose rows are not bound to who has logged in by row-level security that is forced.
+            a table in them whose rows are not bound to who has logged in by row-level security that is forced, with C(tenant = shared.tenant())
+            as the whole of its policy.
         type: list
         elements: str
         default: []

@@ -48,6 +48,11 @@ def shared(**given: str) -> str:
     return str(_values(**given)["__database_shared_sql"])
 
 
+def shared_inspection() -> str:
+    """Return what asks which text of that is in force."""
+    return str(_values()["__database_shared_inspection"])
+
+
 def tenant(**given: str) -> str:
     """Return what makes a tenant's roles, schema and privileges."""
     values = _values(**given)
@@ -68,8 +73,8 @@ def closing(**given: Any) -> str:
     return str(_values(**given)["__database_closing"])
 
 
-def run(port: int, folder: Path, schema: str, *tasks: str, **values: Any) -> Run:
-    """Have Ansible run tasks of the role against a server of the test's own, whose administrator is trusted."""
+def run(port: int, folder: Path, schema: str, *tasks: str, verbosity: int = 0, **values: Any) -> Run:
+    """Have Ansible run tasks of the role against a server of the test's own; its administrator, if no other one is given, is trusted."""
     given = {
         "database_admin_host": "127.0.0.1", "database_admin_port": port, "database_admin_user": "admin", "database_admin_sslmode": "disable",
         "database_schema": schema, "database_owner_password": "o", "database_app_password": "a", "database_readonly_password": "r", **values,
@@ -78,7 +83,7 @@ def run(port: int, folder: Path, schema: str, *tasks: str, **values: Any) -> Run
     book = folder / "play.yml"
     book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": included}]))
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    return play(str(book), inventory="localhost,", extra={**given, **local})
+    return play(str(book), inventory="localhost,", extra={**given, **local}, ANSIBLE_VERBOSITY=str(verbosity))
 
 
 def gone(**given: str) -> str:

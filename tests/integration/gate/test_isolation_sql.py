@@ -22,6 +22,7 @@ PATHS = {
     "quotas": "/api/v1/resourcequotas",
     **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
 }
+OWN = "DROP POLICY own ON shared.usage; CREATE POLICY own ON shared.usage USING (tenant = shared.tenant())"
 ONE, OTHER = "shop-0000", "shop-0001"
 
 
@@ -117,19 +118,46 @@ def test_a_right_too_many_is_named(
         (
             "CREATE POLICY by_setting ON shared.usage USING (tenant = current_setting('app.tenant'))",
             "DROP POLICY by_setting ON shared.usage",
-            "has a policy that does not ask who has logged in: by_setting",
+            "has a policy that asks something else than who has logged in: by_setting",
+        ),
+        (
+            "DROP POLICY own ON shared.usage; CREATE POLICY own ON shared.usage USING (tenant = current_setting('app.tenant') OR session_user = 'admin')",
+            OWN,
+            "has a policy that asks something else than who has logged in: own",
+        ),
+        (
+            "CREATE POLICY anybody ON shared.usage USING (session_user IS NOT NULL)",
+            "DROP POLICY anybody ON shared.usage",
+            "has a policy that asks something else than who has logged in: anybody",
+        ),
+        (
+            "CREATE POLICY neighbour ON shared.usage FOR SELECT USING (session_user = '{own}_app')",
+            "DROP POLICY neighbour ON shared.usage",
+            "has a policy that asks something else than who has logged in: neighbour",
+        ),
+        (
+            "CREATE POLICY entered ON shared.usage FOR UPDATE USING (tenant = shared.tenant()) WITH CHECK (tenant = shared.tenant() OR session_user <> '')",
+            "DROP POLICY entered ON shared.usage",
+            "has a policy that asks something else than who has logged in: entered",
+        ),
+        (
+            "CREATE FUNCTION public.same(name, name) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+            "CREATE OPERATOR public.= (FUNCTION = public.same, LEFTARG = name, RIGHTARG = name);"
+            "CREATE POLICY equals ON shared.usage USING (tenant OPERATOR(public.=) shared.tenant())",
+            "DROP POLICY equals ON shared.usage; DROP OPERATOR public.= (name, name); DROP FUNCTION public.same",
+            "has a policy that asks something else than who has logged in: equals",
         ),
         (
             "CREATE POLICY anything ON shared.usage FOR INSERT WITH CHECK (true)",
             "DROP POLICY anything ON shared.usage",
-            "has a policy that does not ask who has logged in: anything",
+            "has a policy that asks something else than who has logged in: anything",
         ),
     ],
 )
 def test_a_shared_table_whose_rows_are_open_is_named(
     report: Callable[..., dict[str, Any]], tenant: postgres.Tenant, neighbour: postgres.Tenant, statement: str, undo: str, words: str
 ) -> None:
-    tenant.sql(statement)
+    tenant.sql(statement.format(own=tenant.schema))
     try:
         found = report()["findings"]
     finally:
@@ -163,6 +191,12 @@ def test_a_shared_table_whose_rows_are_open_is_named(
             "DROP FUNCTION shared.all()",
             "execute shared.all()",
         ),
+        (
+            "CREATE FUNCTION shared.tenant(asked text) RETURNS name LANGUAGE sql SECURITY DEFINER AS 'SELECT asked::name';"
+            "REVOKE ALL ON FUNCTION shared.tenant(text) FROM PUBLIC; GRANT EXECUTE ON FUNCTION shared.tenant(text) TO {app}",
+            "DROP FUNCTION shared.tenant(text)",
+            "execute shared.tenant()",
+        ),
     ],
 )
 def test_what_row_level_security_does_not_bind_is_named(
@@ -174,6 +208,56 @@ def test_what_row_level_security_does_not_bind_is_named(
         assert report()["findings"] == [f"role {app} of tenant shop-0000 may {words}"]
     finally:
         tenant.sql(undo.format(app=app))
+
+
+@pytest.mark.parametrize(
+    ("statement", "flaws"),
+    [
+        (
+            "CREATE OR REPLACE FUNCTION shared.tenant() RETURNS name LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog "
+            "AS $$ SELECT current_setting('app.tenant')::name $$",
+            "has another body",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION shared.tenant() RETURNS name LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog "
+            "AS $$ SELECT known.tenant FROM platform.logins known WHERE known.role = current_setting('app.role') $$",
+            "has another body",
+        ),
+        ("ALTER FUNCTION shared.tenant() SECURITY INVOKER", "does not act for its owner"),
+        ("ALTER FUNCTION shared.tenant() RESET search_path", "has other settings"),
+        ("ALTER FUNCTION shared.tenant() SET search_path = public, pg_catalog", "has other settings"),
+        ("ALTER FUNCTION shared.tenant() SET role = admin", "has other settings"),
+        (
+            "GRANT CREATE ON SCHEMA shared TO {own}_owner; ALTER FUNCTION shared.tenant() OWNER TO {own}_owner; "
+            "REVOKE CREATE ON SCHEMA shared FROM {own}_owner",
+            "belongs to another role than platform.logins",
+        ),
+    ],
+)
+def test_another_function_that_says_whose_a_session_is(
+    report: Callable[..., dict[str, Any]], check: Callable[..., str], pg: postgres.Server, tenant: postgres.Tenant, statement: str, flaws: str
+) -> None:
+    """Named by the report and by the check of a deploy; the platform's playbook notices as well, and its statements put it right."""
+    tenant.sql(statement.format(own=tenant.schema))
+    try:
+        assert postgres.shared_digest(pg) == ""
+        sentence = f"function shared.tenant() is not as deploy_platform.yml makes it: it {flaws}; run "
+        assert report()["findings"] == [f"{sentence}that playbook again"]
+        assert check("sql_access", namespace="ns") == f"failed: {sentence}deploy_platform.yml; it makes the policies of shared tables"
+    finally:
+        tenant.sql("ALTER FUNCTION shared.tenant() OWNER TO admin; ALTER FUNCTION shared.tenant() RESET ALL")
+        postgres.share(pg)
+    assert report()["findings"] == []
+    assert postgres.shared_digest(pg) != ""
+
+
+def test_the_platforms_playbook_undoes_a_policy(report: Callable[..., dict[str, Any]], pg: postgres.Server, tenant: postgres.Tenant) -> None:
+    assert postgres.shared_digest(pg) != ""
+    tenant.sql("CREATE POLICY everything ON shared.usage USING (true); ALTER TABLE shared.usage NO FORCE ROW LEVEL SECURITY")
+    assert postgres.shared_digest(pg) == ""
+    postgres.share(pg)
+    assert report()["findings"] == []
+    assert postgres.shared_digest(pg) != ""
 
 
 def test_everybody_may_connect_or_create(report: Callable[..., dict[str, Any]], tenant: postgres.Tenant) -> None:

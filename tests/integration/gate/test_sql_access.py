@@ -78,6 +78,19 @@ def test_rows_of_others_in_the_shared_table(check: Check, tenant: postgres.Tenan
     assert f"role {tenant.schema}_app can create tables in schema shared, which no tenant may" in check("sql_access", namespace="ns")
 
 
+def test_a_policy_that_a_setting_opens(check: Check, tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
+    """It shows nothing to who sets nothing, so that counting rows does not find it."""
+    tenant.sql("CREATE POLICY by_setting ON shared.usage FOR SELECT USING (tenant = current_setting('app.tenant', true) OR tenant = shared.tenant())")
+    try:
+        found = check("sql_access", namespace="ns")
+    finally:
+        tenant.sql("DROP POLICY by_setting ON shared.usage")
+    assert found == (
+        f"failed: role {tenant.schema}_app reads shared.usage, which has a policy that asks something else than who has logged in: by_setting; "
+        "run deploy_platform.yml; it makes the policies of shared tables"
+    )
+
+
 def test_it_reads_only(check: Check, tenant: postgres.Tenant, neighbour: postgres.Tenant) -> None:
     before = tenant.sql("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_all_tables WHERE schemaname LIKE 't\\_%'")
     assert check("sql_access", namespace="ns").startswith("passed")

@@ -22,7 +22,9 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 
 
 def binaries() -> Path:
-    """The newest installed server's folder of programs."""
+    """The newest installed server's folder of programs, or the one that BARBERPRO_POSTGRESQL_PROGRAMS names: to try the tests on another version."""
+    if named := os.environ.get("BARBERPRO_POSTGRESQL_PROGRAMS"):
+        return Path(named)
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not found:
         raise RuntimeError("PostgreSQL's server is not installed; run: apt-get install postgresql")
@@ -70,8 +72,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def server():
-    """Start a server, stop and delete it at the end."""
+def empty_server():
+    """Start a server without a database of the platform, stop and delete it at the end."""
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     folder = Path(tempfile.mkdtemp(prefix="barberpro-pg-", dir="/tmp"))
     try:
@@ -84,15 +86,33 @@ def server():
         )
         running.start()
         try:
-            with psycopg.connect(running.admin.replace("dbname=barberpro", "dbname=postgres"), autocommit=True) as connection:
-                connection.execute("CREATE DATABASE barberpro")
-            with psycopg.connect(running.admin, autocommit=True) as connection:
-                connection.execute(database_role.shared(database_pooler_password=POOLER))
             yield running
         finally:
             running.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def server():
+    """Start a server with what tenants share, made by a superuser; stop and delete it at the end."""
+    with empty_server() as running:
+        with psycopg.connect(running.admin.replace("dbname=barberpro", "dbname=postgres"), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE barberpro")
+        share(running)
+        yield running
+
+
+def share(running: Server) -> None:
+    """Send what makes the part that tenants share, as `deploy_platform.yml` does."""
+    with psycopg.connect(running.admin, autocommit=True) as connection:
+        connection.execute(database_role.shared(database_admin_user="admin", database_pooler_password=POOLER).encode())
+
+
+def shared_digest(running: Server) -> str:
+    """What `deploy_platform.yml` takes for the text in force; nothing when something was changed since."""
+    with psycopg.connect(running.admin) as connection:
+        return str(connection.execute(database_role.shared_inspection().encode()).fetchone()[0])
 
 
 @dataclass

@@ -1,18 +1,20 @@
-"""The role of the database: which rows count as a business's own when a failed first deploy cleans up after itself."""
+"""The role of the database: what it writes and the isolation report expects are one text; which rows are a business's own; what its server may log."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import yaml
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import IDENTITY, IDENTITY_BODY
 
 import barberpro_booking.migrations
 import barberpro_booking.tables
 import barberpro_walkin.migrations
 import barberpro_walkin.tables
+from tests.support import database_role
+from tests.support.cluster import ROOT
 
-ROLE = Path(__file__).resolve().parents[3] / "roles" / "database"
+ROLE = ROOT / "roles" / "database"
 
 
 def test_what_a_deploy_writes_by_itself_is_disposable_and_nothing_else_is() -> None:
@@ -25,3 +27,34 @@ def test_what_a_deploy_writes_by_itself_is_disposable_and_nothing_else_is() -> N
     }
     own = ("customer_settings", "settings_of_staff", "alembic_drinks", "old_data_keys", "idempotency_keys_kept")
     assert [name for name in own if pattern.search(name)] == []
+
+
+def test_the_report_expects_the_function_that_the_role_makes() -> None:
+    made = re.findall(
+        rf"CREATE OR REPLACE FUNCTION {re.escape(IDENTITY)}\(\) RETURNS name LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog\s+"
+        r"AS \$\$(.*?)\$\$;",
+        database_role.shared(),
+        re.DOTALL,
+    )
+    assert made == [IDENTITY_BODY]
+
+
+def test_vault_administers_every_role_that_is_made_where_the_server_asks_for_it() -> None:
+    made = database_role.tenant(database_schema="t_one", database_owner_password="o", database_app_password="a", database_readonly_password="r")
+    made += database_role.login(database_schema="t_one", database_app_role="t_one_app_b", database_app_password="b")
+    for role in ("owner", "app", "app_b", "ro"):
+        assert made.count(f'GRANT "t_one_{role}" TO barberpro_vault WITH ADMIN TRUE, INHERIT FALSE, SET FALSE') == 1
+    assert made.count("current_setting('server_version_num')::int >= 160000 AND to_regrole('barberpro_vault') IS NOT NULL") == 4
+
+
+def test_the_platforms_server_logs_no_values() -> None:
+    text = (ROOT / "roles" / "platform" / "templates" / "postgresql" / "postgresql.conf.j2").read_text()
+    settings = dict(re.findall(r"^(\w+) = (.*)$", text, re.MULTILINE))
+    wanted = {
+        "log_statement": "none", "log_parameter_max_length": "0", "log_parameter_max_length_on_error": "0", "log_error_verbosity": "terse",
+        "log_min_error_statement": "panic",
+    }
+    assert {name: settings.get(name) for name in wanted} == wanted
+    # What a managed server must be given is the same.
+    documented = (ROOT / "docs" / "isolation_data.md").read_text()
+    assert [name for name in wanted if f"`{name}`" not in documented] == []
