@@ -156,6 +156,14 @@ def test_a_plan_is_no_roll_back(api: StandIn, play: Play) -> None:
     assert api.log == []
 
 
+def test_a_plan_is_made_for_each_tenant_of_a_group_whichever_fails(play: Play) -> None:
+    said = play("deploy_vertical.yml", "--limit", "tenants", plan_only=True)
+    assert "The platform is not installed on this cluster" in said.partition("fatal: [shop]")[2]
+    assert "vertical '' is unknown" in said
+    recap = said.partition("PLAY RECAP")[2]
+    assert [recap.partition(f"{name} :")[2].partition("failed=")[2][:1] for name in ("shop", "other")] == ["1", "1"]
+
+
 WRONG = {
     "budget_minutes": (0, "budget_minutes '0' is no budget: give minutes above 0"),
     "pipeline_stage_budget_seconds": ({"testing": "0.00"}, 'pipeline_stage_budget_seconds {"testing": "0.00"} is no set of budgets'),
