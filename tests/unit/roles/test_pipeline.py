@@ -113,6 +113,7 @@ FAILED_RETURN = {
     "__pipeline_next_step": "",
     "__pipeline_undone": ["objects: 2 put back, r2 serves"],
     "__pipeline_undo_failures": [],
+    "__pipeline_left_open": [],
     "__pipeline_plan": {"revision": "r1"},
     "__pipeline_dry": False,
     "__pipeline_images": {},
