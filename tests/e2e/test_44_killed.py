@@ -143,7 +143,6 @@ def test_a_first_deploy_killed_anywhere_is_undone_before_something_else_is_deplo
             break
 
 
-@pytest.mark.skipif("'vault' not in cluster.facts()['images']")
 def test_a_first_deploy_killed_between_its_key_and_its_database_leaves_no_key(boedo: str, tmp_path: Path) -> None:
     remove(boedo)
     described = {"tenant_name": boedo, "vertical": "barbershop", "tier": "small", "market_size": "small"}

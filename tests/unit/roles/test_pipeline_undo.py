@@ -61,7 +61,6 @@ def written(path: str, task: str, place: str, key: str) -> str:
     return str(found[place][key]).strip().removeprefix("{{").removesuffix("}}")
 
 
-BACK = written("rollback/validation.yml", "Remember what serves after that", "vars", "__pipeline_back")
 SERVING = written("rollback/rehearse.yml", "Read the revision that serves", "barberpro.platform.release_info", "revision")
 NEW_KEY = {"key": {"existed": False}}
 # What is known, what is asked of it, and the answer. A roll back has taken the revision that serves through a variable.
@@ -72,8 +71,8 @@ ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
     "serving-six": ({"current": 6}, f"({SERVING}) | int", 6),
     "undo-none": (begun(None), "__pipeline_undo_previous | string", ""),
     "undo-six": (begun(6), "__pipeline_undo_previous | int", 6),
-    "back-rotation": ({**left("undo"), "__pipeline_history": {"current": 6}}, BACK, 6),
-    "back-first": ({**left("undo"), "__pipeline_history": {"current": None}}, f"({BACK}) | default('none', true)", "none"),
+    "back-rotation": ({**left("undo"), "__pipeline_history": {"current": 6}}, "__pipeline_back | int", 6),
+    "back-first": ({**left("undo"), "__pipeline_history": {"current": None}}, "__pipeline_back | default('none', true)", "none"),
     "key-never-came-to-it": ({**begun(None, "key", **NEW_KEY), "database_state": {"schema_exists": False}}, "__pipeline_undo_key", True),
     "key-schema-of-before": ({**begun(None, "key", **NEW_KEY), "database_state": {"schema_exists": True}}, "__pipeline_undo_key", False),
     "key-dropped": (
