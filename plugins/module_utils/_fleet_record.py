@@ -13,13 +13,15 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed, Clients
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import ask
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import BAD, Tenant
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources
 
 LABEL = f"{PREFIX}/fleet"
 NAMESPACE = "barberpro-system"
 KEPT = 10
+MOST_AT_ONCE = 100
+LONGEST = datetime.timedelta(days=1)
 REQUESTS = "barberpro_http_request_duration_seconds_count"
 
 
@@ -44,16 +46,51 @@ def load(resources: Resources, fleet: str) -> dict[str, Any]:
     return document
 
 
+def create(resources: Resources, document: Mapping[str, Any]) -> str:
+    """Open the record and return the fleet's name, numbered when several began in the same second (slices of a job of AWX do).
+
+    The oldest records beyond ten go, except of fleets that may be at work.
+    """
+    number = 1
+    while True:
+        fleet = document["fleet"] if number == 1 else f"{document['fleet']}-{number}"
+        try:
+            resources.create(_config_map({**document, "fleet": fleet}))
+        except ApiError as error:
+            if error.status != 409 or number == MOST_AT_ONCE:
+                raise
+            number += 1
+        else:
+            _forget_old(resources)
+            return str(fleet)
+
+
+def _config_map(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ConfigMap that holds a record."""
+    ref = ref_of(document["fleet"])
+    metadata = {"name": ref.name, "namespace": ref.namespace, "labels": {"app.kubernetes.io/managed-by": PREFIX, LABEL: "true"}}
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"fleet.json": text}}
+
+
 def save(resources: Resources, document: Mapping[str, Any]) -> None:
     """Write the record, and remove the oldest beyond ten."""
-    ref = ref_of(document["fleet"])
-    labels = {"app.kubernetes.io/managed-by": PREFIX, LABEL: "true"}
-    metadata = {"name": ref.name, "namespace": ref.namespace, "labels": labels}
-    text = json.dumps(document, ensure_ascii=False, sort_keys=True)
-    resources.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"fleet.json": text}}, force=True)
-    names = sorted(item["metadata"]["name"] for item in resources.list("v1", "ConfigMap", NAMESPACE, labels=LABEL))
-    for name in names[:-KEPT]:
-        resources.delete(Ref("v1", "ConfigMap", NAMESPACE, name))
+    resources.apply(_config_map(document), force=True)
+    _forget_old(resources)
+
+
+def _forget_old(resources: Resources) -> None:
+    """Remove the oldest records beyond ten, but of no fleet that may be at work: more than ten slices of one job are."""
+    items = sorted(resources.list("v1", "ConfigMap", NAMESPACE, labels=LABEL), key=lambda item: str(item["metadata"]["name"]))
+    for item in items[:-KEPT]:
+        document = json.loads((item.get("data") or {}).get("fleet.json") or "{}")
+        if document.get("ended") or not _is_young(document.get("began")):
+            resources.delete(Ref("v1", "ConfigMap", NAMESPACE, item["metadata"]["name"]))
+
+
+def _is_young(began: str | None) -> bool:
+    """Return whether a fleet that began then may be at work still."""
+    return bool(began) and datetime.datetime.fromisoformat(str(began)) > datetime.datetime.now(datetime.UTC) - LONGEST
 
 
 def carried(document: Mapping[str, Any], release: str, settings: Mapping[str, str], excused: Sequence[str]) -> list[Tenant]:

@@ -34,7 +34,7 @@ def begin(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, 
     elif options["excused"]:
         raise PlatformError(f"fleet_excused names {', '.join(options['excused'])}, and no fleet is resumed; name it in fleet_resume, or leave it out")
     if not check:
-        _fleet_record.save(resources, document)
+        document["fleet"] = _fleet_record.create(resources, document)
     return {"changed": False, "fleet": document["fleet"], "release": document["release"], "done": document["done"]}
 
 

@@ -72,13 +72,18 @@ def build_document(params: Mapping[str, Any], ansible_version: str, kubernetes_v
         "error": params["error"],
         "next_step": params["next_step"],
         "undone": params["undone"],
-        "stages": params["stages"],
+        "stages": [_in_numbers(stage) for stage in params["stages"]],
         "planned_stages": params["planned_stages"],
         "objects": params["objects"],
         "diff": [redact_diff(entry) for entry in params["diff"]],
         "versions": {**versions, **params["versions"]},
         "operator": operator,
     }
+
+
+def _in_numbers(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stage whose seconds are numbers: those that went through a variable are text with ansible-core 2.18."""
+    return {**stage, **{key: float(stage[key]) for key in ("budget_seconds", "elapsed_seconds") if key in stage}}
 
 
 def _user() -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import cluster
+from tests.support import cluster, looks, sql
 from tests.support.customers import Customers
-from tests.support.playbooks import Run, deploy, deploy_new, remove
+from tests.support.playbooks import Run, deploy, deploy_new, oldest_core, remove
 
 pytestmark = pytest.mark.cluster
 
@@ -87,11 +87,25 @@ def test_expired_budget_after_promotion_returns_the_route(untouched: str) -> Non
     assert any(line.startswith("objects: ") for line in run.report["undone"])
 
 
-def test_first_deploy_that_fails_removes_what_it_made(facts: dict[str, Any]) -> None:
+OLDEST = {"program": str(cluster.ROOT / ".venv-2.18" / "bin" / "ansible-playbook"), **oldest_core()}
+
+
+@pytest.mark.parametrize("core", [pytest.param({}, id="newest"), pytest.param(OLDEST, id="oldest", marks=pytest.mark.slow)])
+def test_first_deploy_that_fails_removes_what_it_made(facts: dict[str, Any], core: dict[str, str]) -> None:
     tenant = "barbershop-doomed"
     remove(tenant)
-    run = deploy_new(tenant, extra={"image_overrides": {"walkin_queue": facts["images"]["prometheus"]}})
+    before = sql.snapshot()
+    run = deploy_new(tenant, extra={"image_overrides": {"walkin_queue": facts["images"]["prometheus"]}}, **core)
     failed_at(run, "containers", "walkin-queue")
+    assert "NOT undone" not in run.output
+    assert "objects: " in run.report["undone"][0]
+    assert "the first deploy was removed with its namespace" in run.report["undone"][0]
+    assert any(line.startswith("database: dropped the empty schema t_") for line in run.report["undone"])
+    assert ("key: destroyed" in run.report["undone"]) is ("vault" in facts["images"])
+    assert sql.snapshot() == before
+    assert looks.record(tenant) == []
+    journal = cluster.kubectl("get", "secret", f"journal-{tenant}", "-n", "barberpro-system", "-o", "go-template={{index .data.journal | base64decode}}")
+    assert json.loads(journal)["outcome"] == "undone"
     assert not cluster.exists("namespace", f"tenant-{tenant}")
     # Where there is a Vault, its booking pod had made itself a data key by then: that is no row of the business.
     assert any(line.startswith("database: dropped the empty schema ") for line in run.report["undone"]), run.report["undone"]

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.test_65_plan import plan_of
 from tests.support import cluster, looks, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import Background, deploy, deploy_new, remove
@@ -140,3 +141,25 @@ def test_a_first_deploy_killed_anywhere_is_undone_before_something_else_is_deplo
         assert looks.record(boedo) == record, place
         if not place or STRIDE > 1:
             break
+
+
+def test_a_first_deploy_killed_between_its_key_and_its_database_leaves_no_key(boedo: str, tmp_path: Path) -> None:
+    remove(boedo)
+    described = {"tenant_name": boedo, "vertical": "barbershop", "tier": "small", "market_size": "small"}
+    # The intents and outcomes of the steps infrastructure and key.
+    assert killed(boedo, 4, tmp_path / "killed.log", extra=described) == "key done"
+    assert planned_key(boedo) == "unchanged"
+    refused = deploy_new(boedo, extra={"image_overrides": {"booking": "localhost/does-not-exist:1"}})
+    assert refused.code != 0
+    assert "was killed in step key; first undo it." in refused.words()
+    settled(boedo)
+    assert not cluster.exists("namespace", f"tenant-{boedo}")
+    assert planned_key(boedo) == "created"
+    assert deploy_new(boedo).code == 0
+
+
+def planned_key(tenant: str) -> str:
+    """Return what a deploy would do about a tenant's key in Vault."""
+    run = deploy_new(tenant, extra={"plan_only": True})
+    assert run.code == 0, run.output
+    return str(plan_of(run, tenant)[0]["key"]["action"])

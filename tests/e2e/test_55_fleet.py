@@ -49,6 +49,18 @@ def test_a_bad_release_goes_no_further_than_its_second_wave(palermo: str, invent
     assert cluster.exists("configmap", f"fleet-{document['fleet']}", "barberpro-system")
 
 
+def test_each_tenant_of_a_group_gets_its_plan_whichever_is_refused(palermo: str, inventory: Path) -> None:
+    described = yaml.safe_load(inventory.read_text())
+    described["all"]["children"]["tenants"]["hosts"][SHOPS[0]] = WRONG
+    inventory.write_text(yaml.safe_dump(described))
+    before, log = set(REPORTS.glob("*/*/plan.json")), AuditLog()
+    run = fleet(inventory, plan_only=True)
+    assert run.code != 0
+    assert "localhost/does-not-exist:1" in run.output
+    assert sorted(path.parent.parent.name for path in set(REPORTS.glob("*/*/plan.json")) - before) == SHOPS[1:]
+    assert log.writes_of_the_deployer() == []
+
+
 def test_wrong_variables_of_one_tenant_are_refused_before_any_is_touched(palermo: str, inventory: Path) -> None:
     described = yaml.safe_load(inventory.read_text())
     described["all"]["children"]["tenants"]["hosts"][SHOPS[4]] = {"tier": "huge"}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.support import cluster, sql
+from tests.support import cluster, looks, sql
 from tests.support.customers import Customers
-from tests.support.playbooks import Run, deploy, play
+from tests.support.playbooks import Background, Run, deploy, play
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 FIRST: dict[str, str] = {}
@@ -115,3 +117,22 @@ def test_the_next_rotation_returns_to_the_first_and_ends_the_old_password(caball
     assert after["user"] == FIRST["user"]
     assert sql.can_log_in(before["user"], before["password"])
     assert not sql.can_log_in(FIRST["user"], FIRST["password"])
+
+
+def test_a_deploy_clears_up_after_a_rotation_that_was_killed(caballito: str, tmp_path: Path) -> None:
+    """Also where the server has the new password of a job's role already, and its Secret does not."""
+    long_ago(caballito)
+    with Background("rotate_credentials.yml", log=tmp_path / "killed.log", extra={"tenant_name": caballito}) as killed:
+        killed.wait_for("Let the server know it]")
+        killed.wait_for("Keep it where jobs read it]")
+        killed.kill()
+    # Whether or not the Secret had been written by then.
+    owner = secret_of(caballito, "booking-database-owner")
+    sql.run(f"ALTER ROLE \"{owner['user']}\" PASSWORD 'another'")
+    assert not sql.can_log_in(owner["user"], owner["password"])
+    run = deploy(caballito)
+    assert run.code == 0, run.output
+    sentence = r"The run of \S+ \(rotate credentials since [-0-9: ]+ UTC\) was killed and has left nothing to be undone; first close its journal\."
+    assert re.search(sentence, run.words())
+    assert sql.can_log_in(owner["user"], owner["password"])
+    assert looks.bookkeeping(caballito)["closed"] is True

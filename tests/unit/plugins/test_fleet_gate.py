@@ -25,22 +25,26 @@ class Cluster:
     """The stand-in as a cluster that keeps ConfigMaps and has a Prometheus."""
 
     def __init__(self, api: StandIn) -> None:
-        self.api, self.maps, self.met, self.name = api, {}, {}, ""
+        self.api, self.maps, self.met, self.name, self.begun = api, {}, {}, "", "f1"
         api.answers[f"GET {MAP}"] = lambda _request: {"items": list(self.maps.values()), "metadata": {}}
+        api.answers[f"POST {MAP}"] = self.create
         api.answers[PROXY] = self.prometheus
 
     def next(self, name: str) -> None:
         """The next fleet that begins has this name."""
         self.name = name
-        self.keep(f"fleet-{name}")
 
-    def keep(self, name: str) -> None:
-        def put(request: Request) -> Reply:
-            self.maps[name] = request.body
-            self.api.answers[f"GET {MAP}/{name}"] = self.maps[name]
-            return Reply(200, self.maps[name])
+    def create(self, request: Request) -> Reply:
+        name = request.body["metadata"]["name"]
+        if name in self.maps:
+            return Reply(409, {"kind": "Status", "message": f'configmaps "{name}" already exists', "reason": "AlreadyExists", "code": 409})
+        self.api.answers[f"PATCH {MAP}/{name}"] = self.put
+        return Reply(201, self.put(request).body)
 
-        self.api.answers[f"PATCH {MAP}/{name}"] = put
+    def put(self, request: Request) -> Reply:
+        name = request.body["metadata"]["name"]
+        self.maps[name] = self.api.answers[f"GET {MAP}/{name}"] = request.body
+        return Reply(200, request.body)
 
     def prometheus(self, request: Request) -> dict[str, Any]:
         query = parse_qs(urlsplit(request.path).query)["query"][0]
@@ -62,8 +66,12 @@ def cluster(api: StandIn, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def gate(cluster: Cluster, state: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
-    asked = {"kubeconfig": cluster.api.kubeconfig, "state": state, "tenants": ["a", "b", "c"], "release": "r", "fleet": "f1", **options}
-    return call(fleet_gate, asked, check=check)
+    """Ask the module, of the fleet that began last unless told otherwise."""
+    asked = {"kubeconfig": cluster.api.kubeconfig, "state": state, "tenants": ["a", "b", "c"], "release": "r", "fleet": cluster.begun, **options}
+    result = call(fleet_gate, asked, check=check)
+    if state == "begun":
+        cluster.begun = result.get("fleet", cluster.begun)
+    return result
 
 
 def outcome(tenant: str, result: str = "succeeded", error: str = "") -> dict[str, Any]:
@@ -89,6 +97,18 @@ def test_a_fleet_from_begin_to_end(cluster: Cluster, tmp_path: Path) -> None:
     assert "300 of 400 requests to r2 ended in a server error" in page
 
 
+def test_fleets_that_begin_in_the_same_second_have_records_of_their_own(cluster: Cluster) -> None:
+    """As the slices of one job of AWX do."""
+    first = gate(cluster, "begun", tenants=["a"], release="r1")
+    second = gate(cluster, "begun", tenants=["b"], release="r2")
+    assert (first["fleet"], second["fleet"]) == ("f1", "f1-2")
+    gate(cluster, "judged", fleet="f1-2", tenants=["b"], outcomes=[outcome("b", "failed", "no image")])
+    kept = {name: json.loads(item["data"]["fleet.json"]) for name, item in cluster.maps.items()}
+    assert {name: (item["fleet"], item["release"], len(item["tenants"])) for name, item in kept.items()} == {
+        "fleet-f1": ("f1", "r1", 0), "fleet-f1-2": ("f1-2", "r2", 1),
+    }
+
+
 def test_a_stop_says_who_was_not_touched(cluster: Cluster, tmp_path: Path) -> None:
     names = ["a", "b", "c", "d"]
     gate(cluster, "begun", tenants=names)
@@ -109,7 +129,7 @@ def test_a_fleet_is_resumed_with_the_same_release_only(cluster: Cluster) -> None
     said = gate(cluster, "begun", resume="f1", release="other")["msg"]
     assert said == "fleet f1 deployed other images (r, now other), so its tenants are not done; run without fleet_resume"
     said = gate(cluster, "begun", resume="f0")["msg"]
-    assert said == "fleet_resume names fleet 'f0', and barberpro-system has no record of it; there are f1"
+    assert said == "fleet_resume names fleet 'f0', and barberpro-system has no record of it; there are f1, f1-2"
 
 
 def test_a_resumed_fleet_knows_all_that_was_done_before(cluster: Cluster, tmp_path: Path) -> None:
@@ -143,7 +163,7 @@ def test_a_failure_of_an_earlier_run_is_said_at_the_end(cluster: Cluster, tmp_pa
     gate(cluster, "judged", outcomes=[outcome("a"), outcome("b", "failed", "no image")])
     gate(cluster, "begun", resume="f1")
     ended = gate(cluster, "ended", outcomes=[outcome("b"), outcome("c")], path=str(tmp_path))
-    assert ended["summary"] == "fleet f1: 3 of 3 tenants done, 0 went wrong (b in an earlier run only)"
+    assert ended["summary"] == "fleet f1-2: 3 of 3 tenants done, 0 went wrong (b in an earlier run only)"
     assert json.loads(Path(ended["files"][0]).read_text())["result"] == "succeeded"
     assert "<h2>Went wrong in an earlier run</h2>" in Path(ended["files"][1]).read_text()
 
@@ -272,6 +292,16 @@ def test_old_records_go(cluster: Cluster) -> None:
         cluster.api.answers[f"DELETE {MAP}/{name}"] = {}
     gate(cluster, "begun")
     assert [request.path for request in cluster.api.log if request.method == "DELETE"] == [f"{MAP}/fleet-e0"]
+
+
+def test_records_of_fleets_that_may_be_at_work_stay(cluster: Cluster) -> None:
+    """A job of AWX may have more slices than records are kept."""
+    begun = [gate(cluster, "begun")["fleet"] for _number in range(11)]
+    assert begun[-1] == "f1-11"
+    assert [request.path for request in cluster.api.log if request.method == "DELETE"] == []
+    cluster.api.answers[f"DELETE {MAP}/fleet-f1"] = {}
+    gate(cluster, "ended", fleet="f1", outcomes=[outcome("a")])
+    assert [request.path for request in cluster.api.log if request.method == "DELETE"] == [f"{MAP}/fleet-f1"]
 
 
 def test_a_report_that_cannot_be_written(cluster: Cluster, tmp_path: Path) -> None:

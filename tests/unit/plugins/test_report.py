@@ -252,6 +252,12 @@ def test_the_page_shows_everything_and_needs_nothing(report: Callable[..., dict[
     assert 'id="validation">' in text
 
 
+def test_seconds_that_came_as_text_are_numbers(report: Callable[..., dict[str, Any]], kept: list[dict[str, Any]]) -> None:
+    """As those of a stage that failed before its gate do with ansible-core 2.18."""
+    stages = [{**stage, "budget_seconds": str(stage["budget_seconds"]), "elapsed_seconds": str(stage["elapsed_seconds"])} for stage in STAGES]
+    assert report(stages=stages)["report"]["stages"] == STAGES
+
+
 def test_a_page_without_stages(report: Callable[..., dict[str, Any]], kept: list[dict[str, Any]]) -> None:
     page = Page(Path(report(stages=[], planned_stages=[], result="unchanged")["html_path"]).read_text())
     assert "The run ended before its first stage." in page.text

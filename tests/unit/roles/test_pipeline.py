@@ -126,6 +126,7 @@ FAILED_RETURN = {
     "__pipeline_next_step": "",
     "__pipeline_undone": ["objects: 2 put back, r2 serves"],
     "__pipeline_undo_failures": [],
+    "__pipeline_left_open": [],
     "__pipeline_plan": {"revision": "r1"},
     "__pipeline_dry": False,
     "__pipeline_images": {},
@@ -167,6 +168,14 @@ def test_a_plan_is_no_roll_back(api: StandIn, play: Play) -> None:
     said = play("rollback_vertical.yml", "--limit", "shop", plan_only=True)
     assert "plan_only is known to deploy_vertical.yml only: run rollback_vertical.yml with --check. Nothing was changed." in said
     assert api.log == []
+
+
+def test_a_plan_is_made_for_each_tenant_of_a_group_whichever_fails(play: Play) -> None:
+    said = play("deploy_vertical.yml", "--limit", "tenants", plan_only=True)
+    assert "The platform is not installed on this cluster" in said.partition("fatal: [shop]")[2]
+    assert "vertical '' is unknown" in said
+    recap = said.partition("PLAY RECAP")[2]
+    assert [recap.partition(f"{name} :")[2].partition("failed=")[2][:1] for name in ("shop", "other")] == ["1", "1"]
 
 
 WRONG = {
