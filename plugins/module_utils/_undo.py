@@ -42,7 +42,8 @@ def reverted(run: Run) -> None:
         # The undone set is no revision to return to, unless it was one before this run (a return to it failed). It goes first: what is still
         # kept when the record says that all is well could be returned to.
         run.drop_revisions(number for number in failed if number not in run.record.proven)
-        run.record.current, run.record.pending = int(target), None
+        # Whatever the undone run had finished (a return that failed in a gate behind it), this is what the next one would return to.
+        run.record.current, run.record.pending, run.record.finished = int(target), None, int(target)
         run.save()
 
 
@@ -68,7 +69,7 @@ def _remove_first_deploy(run: Run) -> None:
 
 def rolled_back(run: Run) -> None:
     """Return to a kept revision: workloads up, route, then the rest and the clearing up. What fails on the way is taken back."""
-    target, serving = _target(run), run.record.current
+    target, serving, finished = _target(run), run.record.current, run.record.finished
     objects, leftovers = _stored(run, target)
     run.number = target
     plan = run.engine.plan(objects, remove=leftovers)
@@ -90,6 +91,7 @@ def rolled_back(run: Run) -> None:
     except PlatformError as failure:
         if run.dry or serving is None:
             raise
+        run.record.finished = finished
         _go_back(run, serving, failure)
         raise
 
