@@ -49,15 +49,13 @@ def test_after_an_undone_return_the_next_failed_run_returns_to_what_serves(stub:
 def test_a_return_that_is_taken_back_at_its_very_end_has_not_finished(stub: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record(current=5, finished=5, highest=5, proven={4, 5})
     back = stub(record, to_revision=4)
-    real = back.store.save
 
     def fails_once(kept: Record) -> bool:
         if kept.finished == 4:
-            back.store.save = real
             raise PlatformError("the API server went away")
         return True
 
-    back.store.save = fails_once  # type: ignore[method-assign]
-    with pytest.raises(PlatformError, match="^the API server went away$"):
+    monkeypatch.setattr(back.store, "save", fails_once)
+    with pytest.raises(PlatformError, match=r"^the API server went away$"):
         _undo.rolled_back(back)
     assert (record.current, record.finished, back.result()["previous"]) == (5, 5, 5)
