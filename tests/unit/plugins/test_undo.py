@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _undo
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._info import images_of
 from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Kept, Record
 
@@ -44,6 +45,17 @@ def test_after_an_undone_return_the_next_failed_run_returns_to_what_serves(stub:
     undo = stub(record, previous=5)
     _undo.reverted(undo)
     assert (record.current, record.finished, undo.result()["previous"], sorted(undo.kept)) == (5, 5, 5, [4, 5])
+
+
+def test_images_of_kept_revisions_are_found_wherever_pods_are_made() -> None:
+    pod = {"initContainers": [{"image": "a.test/first:1"}], "containers": [{"image": "b.test/main:1"}, {"image": "a.test/beside:1"}]}
+    job = {"spec": {"template": {"spec": {"containers": [{"image": "c.test/migrate:1"}]}}}}
+    objects = [
+        {"kind": "Deployment", "spec": {"template": {"spec": pod}}}, {"kind": "CronJob", "spec": {"jobTemplate": job}},
+        {"kind": "ConfigMap", "data": {"image": "d.test/none:1"}}, {"kind": "HTTPRoute", "spec": {"hostnames": ["x.test"]}},
+    ]
+    assert images_of(objects) == {"a.test/first:1", "b.test/main:1", "a.test/beside:1", "c.test/migrate:1"}
+    assert images_of([]) == set()
 
 
 def test_a_return_that_is_taken_back_at_its_very_end_has_not_finished(stub: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
