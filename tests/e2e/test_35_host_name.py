@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support import cluster, looks
 from tests.support.customers import Customers
-from tests.support.playbooks import Run, deploy_new, play
+from tests.support.playbooks import Run, deploy_new, play, remove
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 # One label below the zone, as the tenant's name is: where a name of a tenant is asked for, this is one.
 ELSEWHERE = "boedo-elsewhere"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _name_is_free(facts: dict[str, Any]) -> Iterator[None]:
+    """The zone keeps the record of a name that a tenant has left; it goes by hand."""
+    remove(ELSEWHERE)
+    yield
+    remove(ELSEWHERE)
 
 
 def move(tenant: str, **extra: Any) -> Run:
