@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils import _renaming
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER
 from ansible_collections.barberpro.platform.plugins.module_utils._diff import bare
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
@@ -24,6 +25,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
     Resources,
     digest,
     own_digest,
+    own_fields,
     phase_of,
     ref_of_key,
 )
@@ -139,7 +141,8 @@ class Engine:
         removable = {key: ref_of_key(key, self.entries[key].api_version) for key in remove if key in self.entries and key not in wanted}
         live = self.live([*(Ref.of(obj) for obj in wanted.values()), *removable.values()])
         client = self.resources.client
-        changes = checked(client.map(lambda item: self._judge(item[1], live.get(item[0])), list(wanted.items())))
+        renamed = _renaming.renamings(wanted.values(), live)
+        changes = checked(client.map(lambda item: self._judge(item[1], live.get(item[0]), renamed), list(wanted.items())))
         for key, ref in removable.items():
             if self._may_delete(key, ref, live.get(key)):
                 changes.append(Change(ref, "deleted", self.entries[key].phase, before=live[key]))
@@ -166,7 +169,7 @@ class Engine:
         recorded = self.entries[key].uid
         return live["metadata"].get("uid") == recorded or (recorded is None and own_digest(live) is not None)
 
-    def _judge(self, obj: dict[str, Any], live: dict[str, Any] | None) -> Change:
+    def _judge(self, obj: dict[str, Any], live: dict[str, Any] | None, renamed: _renaming.Renamings) -> Change:
         ref, asked, phase = Ref.of(obj), digest(obj), phase_of(obj)
         entry = self.entries.get(ref.key)
         if live is not None:
@@ -179,12 +182,12 @@ class Engine:
             return self._judge_by_stand_in(obj, ref, phase)
         if live is None and self.absent and self.absent in (ref.namespace, ref.name if ref.kind == "Namespace" else ""):
             return Change(ref, "created", phase, obj, None, obj)
-        answer = self.try_apply(obj, dry_run=True)
-        after = answer.json()
+        answer = self.try_apply(_renaming.as_admitted(obj, renamed), dry_run=True)
+        after = _renaming.as_asked(answer.json(), obj, renamed)
         if answer.status == 201:
             return Change(ref, "created", phase, obj, None, after)
         live = live or self._existing(ref)
-        if bare(live) == bare(after) and _own_fields(live) == _own_fields(after):
+        if bare(live) == bare(after) and own_fields(live) == own_fields(after):
             # As asked, only the record did not know it (it was lost, or the same is written in another way).
             self.remember(obj, live)
             return Change(ref, "unchanged", phase, obj, live, live)
@@ -288,10 +291,3 @@ def checked(results: Iterable[Any]) -> list[Any]:
 def _condition(obj: Mapping[str, Any], name: str) -> bool:
     conditions = (obj.get("status") or {}).get("conditions") or []
     return any(condition.get("type") == name and condition.get("status") == "True" for condition in conditions)
-
-
-def _own_fields(obj: Mapping[str, Any]) -> Any:
-    for entry in (obj.get("metadata") or {}).get("managedFields") or []:
-        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply":
-            return entry.get("fieldsV1")
-    return None

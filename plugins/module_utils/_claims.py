@@ -15,9 +15,9 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._renaming import host_in
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
 
-HOST_ANNOTATION = f"{PREFIX}/host"
 CLAIM_LABEL = f"{PREFIX}/claim"
 _ATTEMPTS = 5  # a claim may go between our being refused and our looking who has it
 
@@ -26,8 +26,7 @@ def host_of(objects: Iterable[Mapping[str, Any]]) -> str:
     """Return the host name that the Namespace among these objects asks for, in lower case; "" when there is none."""
     for obj in objects:
         if obj.get("kind") == "Namespace":
-            annotations = (obj.get("metadata") or {}).get("annotations") or {}
-            return str(annotations.get(HOST_ANNOTATION) or "").lower().rstrip(".")
+            return host_in(obj).lower().rstrip(".")
     return ""
 
 

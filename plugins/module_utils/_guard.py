@@ -25,7 +25,7 @@ def await_refusal(resources: Resources, namespace: str, host: str, deadline: flo
     started = time.monotonic()
     limit = min(deadline, started + LIMIT_SECONDS)
     pause = 0.1
-    while (answer := _answer(resources, namespace)) is None or CONTROL not in answer or host not in answer:
+    while (answer := _answer(resources, namespace)) is None or CONTROL not in answer or f" {host} " not in answer:
         if time.monotonic() + pause > limit:
             said = "admits it" if answer is None else f"said: {answer}"
             raise PlatformError(
@@ -37,13 +37,25 @@ def await_refusal(resources: Resources, namespace: str, host: str, deadline: flo
         pause = min(1.0, pause * 1.5)
 
 
-def _answer(resources: Resources, namespace: str) -> str | None:
-    """Return why the API server refuses the probe, None when it does not."""
+def await_host(resources: Resources, namespace: str, host: str, deadline: float) -> None:
+    """Return when the API server does not refuse the tenant a route for its host any more, which the Namespace names since a moment ago.
+
+    Returns at once where there are no guard rails. Waits as above. Raises PlatformError with the server's last answer.
+    """
+    limit = min(deadline, time.monotonic() + LIMIT_SECONDS)
+    while CONTROL in (answer := _answer(resources, namespace, host) or ""):
+        if time.monotonic() + 0.2 > limit:
+            raise PlatformError(f"Namespace {namespace} names the host {host}, and the API server still refuses a route for it: {answer}; run again")
+        time.sleep(0.2)
+
+
+def _answer(resources: Resources, namespace: str, host: str = PROBE_HOST) -> str | None:
+    """Return why the API server refuses a route for a host, None when it does not."""
     probe: dict[str, Any] = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": {"name": "guard-probe", "namespace": namespace},
-        "spec": {"hostnames": [PROBE_HOST]},
+        "spec": {"hostnames": [host]},
     }
     try:
         resources.create(probe, dry_run=True)

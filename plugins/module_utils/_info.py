@@ -67,7 +67,19 @@ def releases(client: Client, options: Mapping[str, Any], _check_mode: bool) -> d
     if options.get("revision") is not None:
         number = int(options["revision"])
         result["objects"] = [_diff.redacted(obj) for obj in numbered(store.read(number), number)]
+    if options.get("images"):
+        result["images"] = sorted({image for objects in checked(client.map(store.read, list(kept))) for image in images_of(objects)})
     return result
+
+
+def images_of(part: Any) -> set[str]:
+    """Return the images of all containers in an object or in a list of some, wherever its kind has the template of its pods."""
+    if isinstance(part, list):
+        return set().union(*map(images_of, part))
+    if not isinstance(part, Mapping):
+        return set()
+    own = {str(item["image"]) for key in ("containers", "initContainers") for item in part.get(key) or [] if item.get("image")}
+    return own.union(*(images_of(part[key]) for key in ("spec", "template", "jobTemplate") if key in part))
 
 
 def tenants(client: Client, options: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:

@@ -126,10 +126,18 @@ def digest(value: Any) -> str:
 
 def own_digest(obj: Mapping[str, Any]) -> str | None:
     """Return a digest of our own managedFields entry, None when there is none: it changes when anybody changes a field of ours."""
-    for entry in (obj.get("metadata") or {}).get("managedFields") or []:
-        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource"):
-            return digest([entry.get("apiVersion"), entry.get("time"), entry.get("fieldsV1")])
-    return None
+    entry = _own_entry(obj)
+    return digest([entry.get("apiVersion"), entry.get("time"), entry.get("fieldsV1")]) if entry else None
+
+
+def own_fields(obj: Mapping[str, Any]) -> Any:
+    """Return which fields our own managedFields entry holds, None when there is none."""
+    return _own_entry(obj).get("fieldsV1")
+
+
+def _own_entry(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    entries = (obj.get("metadata") or {}).get("managedFields") or []
+    return next((one for one in entries if one.get("manager") == MANAGER and one.get("operation") == "Apply" and not one.get("subresource")), {})
 
 
 def holds(live: Any, wanted: Any) -> bool:
@@ -279,10 +287,8 @@ class Resources:
 
         Raises ApiError (409) when it has not the resourceVersion ``version`` any more.
         """
-        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         preconditions = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
-        if preconditions:
-            body["preconditions"] = preconditions
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
         try:
             self.client.request(
                 "DELETE", self.path(ref.api_version, ref.kind, ref.namespace, ref.name), body=body, target=str(ref), verb="delete"

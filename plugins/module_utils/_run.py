@@ -175,6 +175,11 @@ class Run:
             for key in keys:
                 self.record.objects.pop(key, None)
 
+    def take_host(self, host: str) -> None:
+        """Claim a host name for the tenant; nothing for "". Raises PlatformError when another tenant has it."""
+        if host:
+            self.note(Plan([_claims.take(self.resources, self.tenant, host, dry_run=self.dry, before_write=self.store.before_write)]))
+
     def release_hosts(self, keep: str) -> None:
         """Give back the host names that the tenant has claimed, but ``keep``; "" gives back all."""
         claims = _claims.release(self.resources, self.tenant, keep=keep, dry_run=self.dry, before_write=self.store.before_write)

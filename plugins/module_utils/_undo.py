@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _quotas
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _guard, _quotas
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._lease import Held
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant
+from ansible_collections.barberpro.platform.plugins.module_utils._renaming import host_in
 from ansible_collections.barberpro.platform.plugins.module_utils._run import SETTLE_SECONDS, Run, conclude, in_phase
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
 
@@ -34,15 +35,19 @@ def reverted(run: Run) -> None:
     run.number = int(target)
     objects, leftovers = _stored(run, int(target))
     plan = run.engine.plan(objects, remove=leftovers)
+    host = _claims.host_of(objects)
+    # A return that failed in a gate behind it has given it back.
+    run.take_host(host)
     _switch(run, objects, plan)
-    if host := _claims.host_of(objects):
+    if host:
         run.release_hosts(host)
     run.forget(leftovers)
     if not run.dry:
         # The undone set is no revision to return to, unless it was one before this run (a return to it failed). It goes first: what is still
         # kept when the record says that all is well could be returned to.
         run.drop_revisions(number for number in failed if number not in run.record.proven)
-        run.record.current, run.record.pending = int(target), None
+        # Whatever the undone run had finished (a return that failed in a gate behind it), this is what the next one would return to.
+        run.record.current, run.record.pending, run.record.finished = int(target), None, int(target)
         run.save()
 
 
@@ -68,13 +73,12 @@ def _remove_first_deploy(run: Run) -> None:
 
 def rolled_back(run: Run) -> None:
     """Return to a kept revision: workloads up, route, then the rest and the clearing up. What fails on the way is taken back."""
-    target, serving = _target(run), run.record.current
+    target, serving, finished = _target(run), run.record.current, run.record.finished
     objects, leftovers = _stored(run, target)
     run.number = target
     plan = run.engine.plan(objects, remove=leftovers)
     host = _claims.host_of(objects)
-    if host:
-        run.note(Plan([_claims.take(run.resources, run.tenant, host, dry_run=run.dry, before_write=run.store.before_write)]))
+    run.take_host(host)
     try:
         _up_and_switch(run, objects, plan)
         if not run.dry:
@@ -90,6 +94,7 @@ def rolled_back(run: Run) -> None:
     except PlatformError as failure:
         if run.dry or serving is None:
             raise
+        run.record.finished = finished
         _go_back(run, serving, failure)
         raise
 
@@ -103,9 +108,11 @@ def _go_back(run: Run, serving: int, failure: PlatformError) -> None:
     run.engine.force = True
     try:
         objects, leftovers = _stored(run, serving)
+        host = _claims.host_of(objects)
+        run.take_host(host)
         _switch(run, objects, run.engine.plan(objects, remove=leftovers))
         run.forget(leftovers)
-        if host := _claims.host_of(objects):
+        if host:
             run.release_hosts(host)
         run.record.current = serving
         run.save()
@@ -134,11 +141,16 @@ def _stored(run: Run, number: int) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
-    """Return to a set whose workloads still stand: the route first. Where they do not, they come first."""
+    """Return to a set whose workloads still stand: the route first. Where they do not, they come first.
+
+    Nothing comes before the Namespace where that names another host: the admission policies admit a route for no other than it names.
+    """
     standing = all(change.action == "unchanged" for change in plan.changes if change.phase == "workloads" and change.action != "deleted")
     if not standing:
         _up_and_switch(run, objects, plan)
     else:
+        run.execute(_renamed(plan))
+        _await_host(run, plan)
         route(run, objects, plan)
     rest(run, plan)
     run.wait(in_phase(objects, "workloads"))
@@ -148,11 +160,25 @@ def _up_and_switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
     """Bring the workloads up with what they stand on, then move the route."""
     first = plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure" and not _takes_room(change))
     run.execute(first)
+    _await_host(run, plan)
     if not run.dry:
         _quotas.await_live(run.resources, _quotas.changed(first), run.deadline, {})
     workloads = in_phase(objects, "workloads")
     run.bring_up(workloads, plan.select(lambda change: change.action != "deleted" and change.phase == "workloads"))
     route(run, objects, plan)
+
+
+def _renamed(plan: Plan) -> Plan:
+    """Return the Namespace, if the set has another host than is in force."""
+    return plan.select(
+        lambda change: change.ref.kind == "Namespace" and change.action == "changed" and host_in(change.before) != host_in(change.desired)
+    )
+
+
+def _await_host(run: Run, plan: Plan) -> None:
+    """Wait until routes of the set's host are admitted, if it is another than was in force."""
+    for change in [] if run.dry else _renamed(plan).changes:
+        _guard.await_host(run.resources, run.namespace, host_in(change.desired), run.deadline)
 
 
 def route(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:

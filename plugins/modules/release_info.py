@@ -20,6 +20,10 @@ options:
   revision:
     description: Also return the objects of this revision.
     type: int
+  images:
+    description: Also return which images the kept revisions run.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - barberpro.platform.cluster
   - barberpro.platform.cluster.attributes
@@ -96,6 +100,11 @@ revisions:
       description: When it was stored.
       type: str
       sample: "2026-01-02T03:04:05Z"
+images:
+  description: The images of all containers of the kept revisions, sorted.
+  returned: when O(images) is true
+  type: list
+  elements: str
 objects:
   description: The objects of O(revision), values of Secrets redacted.
   returned: when O(revision) is given
@@ -117,6 +126,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             **_module.CLUSTER_ARGUMENTS,
             "name": {"type": "str", "required": True},
             "revision": {"type": "int"},
+            "images": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support import cluster, sql
-from tests.support.playbooks import deploy_new
+from tests.support.playbooks import deploy_new, play
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 TIERS: dict[str, dict[str, Any]] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]
@@ -78,3 +78,33 @@ def test_up_refused_and_down(boedo: str) -> None:
     assert run.code == 0, run.output
     expect(namespace, "small")
     assert cluster.ask(boedo).status == 200
+
+
+def test_the_connections_of_a_tier_go_where_the_revision_goes(boedo: str) -> None:
+    namespace = f"tenant-{boedo}"
+
+    def number() -> int:
+        return int(cluster.ask(boedo).headers["x-barberpro-revision"].removeprefix("r"))
+
+    expect(namespace, "small")
+    small = number()
+    run = deploy_new(boedo, extra={"tier": "large", "pipeline_stage_budget_seconds": {"testing": 0.01}})
+    assert run.report["result"] == "rolled_back", run.output
+    assert "database: 50 connections as before" in run.report["undone"]
+    expect(namespace, "small")
+
+    run = deploy_new(boedo, extra={"tier": "large"})
+    assert run.code == 0, run.output
+    expect(namespace, "large")
+    large = number()
+    for stage in ("testing", "monitoring"):
+        run = deploy_new(boedo, extra={"tier": "small", "pipeline_stage_budget_seconds": {stage: 0.01}})
+        assert run.report["result"] == "rolled_back", run.output
+        expect(namespace, "large")
+
+    for revision, tier in ((small, "small"), (large, "large"), (small, "small")):
+        run = play("rollback_vertical.yml", tenant=boedo, extra={"tenant_name": boedo, "to_revision": revision})
+        assert run.code == 0, run.output
+        expect(namespace, tier)
+        assert number() == revision
+    assert deploy_new(boedo).report["result"] == "unchanged"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from threading import Timer
 
 import psycopg
 import pytest
@@ -64,6 +66,24 @@ def test_a_tier_is_brought_into_force_and_too_large_a_one_is_refused(pg: postgre
         again = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", **less)
         assert again.code == 0, again.output
         assert held(pg, schema)[0] == limit_of(tier)
+
+
+def test_less_is_given_when_no_more_is_open(pg: postgres.Server, tmp_path: Path) -> None:
+    schema = "t_fewer"
+    assert database_role.run(pg.port, tmp_path, schema, "inspect", "main", database_connection_limit=6).code == 0
+    rotated = database_role.run(pg.port, tmp_path, schema, "login", database_app_role=f"{schema}_app_b")
+    assert rotated.code == 0, rotated.output
+    login = f"host=127.0.0.1 port={pg.port} user={schema}_app password=a dbname=barberpro"
+    leaving = [psycopg.connect(login) for _number in range(3)]
+    timer = Timer(15, lambda: [connection.close() for connection in leaving])
+    timer.start()
+    started = time.monotonic()
+    less = database_role.run(pg.port, tmp_path, schema, "connections", "held", database_connection_limit=2)
+    assert less.code == 0, less.output
+    assert time.monotonic() - started > 12, "three connections are open, and two are to be allowed"
+    with psycopg.connect(pg.admin) as admin:
+        found = admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE starts_with(rolname, %s) ORDER BY 1", (schema,)).fetchall()
+    assert found == [(f"{schema}_app", 2), (f"{schema}_app_b", 2), (f"{schema}_owner", 5), (f"{schema}_ro", 2)]
 
 
 @pytest.mark.parametrize(("overcommit", "code"), [(1.0, 2), (1000.0, 0)])

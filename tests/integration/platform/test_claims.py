@@ -16,6 +16,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 from ansible_collections.barberpro.platform.plugins.modules import release, stage_gate
 
 from tests.support import modules
+from tests.support.gateway import Gateway
 
 from .baseline import changed, good
 from .conftest import ZONE, Guarded
@@ -37,6 +38,16 @@ def make(platform: None, admin: Resources, simulated_kubeconfig: str) -> Iterato
         tenant.clear_away(admin)
 
 
+@pytest.fixture
+def gateway(simulated_kubeconfig: str) -> Iterator[None]:
+    """Accepts the routes of this test's tenants, as a gateway's controller does."""
+    thread = Gateway(Client.from_options({"kubeconfig": simulated_kubeconfig}))
+    thread.start()
+    yield
+    thread.stopped.set()
+    thread.join()
+
+
 def claims(admin: Resources, tenant: Guarded) -> list[str]:
     """Return the hosts that a tenant has claimed."""
     found = admin.list("v1", "ConfigMap", "barberpro-system", labels=f"barberpro.platform/claim=host,barberpro.platform/tenant={tenant.name}")
@@ -51,11 +62,14 @@ def released(tenant: Guarded, state: str, **options: Any) -> dict[str, Any]:
     return result
 
 
-def deploy(tenant: Guarded, host: str, until: str = "finished") -> None:
-    """Converge and release a tenant's infrastructure under a host."""
+def deploy(tenant: Guarded, host: str, *phases: str, until: str = "finished") -> None:
+    """Plan, converge and release a tenant's infrastructure, and what more phases hold, under a host."""
+    objects = tenant.objects(host, "infrastructure", *phases)
+    if phases:
+        released(tenant, "planned", objects=objects)
     assert not tenant.converge(host=host).get("failed")
     for state in ("staged", "promoted", "finished"):
-        released(tenant, state, objects=tenant.objects(host))
+        released(tenant, state, objects=objects)
         if state == until:
             break
 
@@ -142,6 +156,39 @@ def test_a_new_host_is_taken_beside_the_old_until_the_run_has_ended(make: Callab
     assert f"host {new} is taken" in tenant.converge(host=new)["msg"]
     deploy(tenant, third)
     assert (claims(admin, tenant), claims(admin, neighbour)) == ([third], [new])
+
+
+def hosts(admin: Resources, tenant: Guarded) -> set[str]:
+    """Return the hosts that the tenant's Namespace and its routes name."""
+    spaces = [item for item in admin.list("v1", "Namespace") if item["metadata"]["name"] == tenant.namespace]
+    routes = admin.list("gateway.networking.k8s.io/v1", "HTTPRoute", tenant.namespace)
+    assert sorted(item["metadata"]["name"] for item in routes) == ["main", "redirect"]
+    return {spaces[0]["metadata"]["annotations"]["barberpro.platform/host"], *(host for item in routes for host in item["spec"]["hostnames"])}
+
+
+def test_routes_follow_the_host_and_come_back_with_it(make: Callable[[], Guarded], admin: Resources, gateway: None) -> None:
+    tenant = make()
+    old, new = (f"{tenant.name}-{number}.{ZONE}" for number in range(2))
+    deploy(tenant, old, "promotion")
+    assert hosts(admin, tenant) == {old}
+    planned = released(tenant, "planned", objects=tenant.objects(new, "infrastructure", "promotion"))
+    assert {change["object"]: change["action"] for change in planned["changes"] if "HTTPRoute" in change["object"]} == {
+        f"HTTPRoute {tenant.namespace}/main": "changed", f"HTTPRoute {tenant.namespace}/redirect": "changed",
+    }
+    assert (hosts(admin, tenant), claims(admin, tenant)) == ({old}, [old])
+    for until in ("staged", "promoted"):
+        deploy(tenant, new, "promotion", until=until)
+        released(tenant, "reverted", previous=1)
+        assert (hosts(admin, tenant), claims(admin, tenant)) == ({old}, [old])
+    deploy(tenant, new, "promotion")
+    assert (hosts(admin, tenant), claims(admin, tenant)) == ({new}, [new])
+    newest = released(tenant, "planned", objects=tenant.objects(new, "infrastructure", "promotion"))
+    assert newest["changed"] is False
+    released(tenant, "rolled_back", to_revision=1)
+    assert (hosts(admin, tenant), claims(admin, tenant)) == ({old}, [old])
+    # As if a gate behind it had failed.
+    released(tenant, "reverted", previous=newest["number"])
+    assert (hosts(admin, tenant), claims(admin, tenant)) == ({new}, [new])
 
 
 def test_a_new_host_is_in_force_when_the_module_returns(make: Callable[[], Guarded], admin: Resources) -> None:

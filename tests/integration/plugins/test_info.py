@@ -123,6 +123,8 @@ def test_revisions_of_a_tenant(shop: Shop) -> None:
     assert [(item["number"], item["state"]) for item in found["revisions"]] == [(1, "current"), (2, "pending")]
     assert (found["current"], found["pending"], found["previous"], found["highest"]) == (1, 2, 1, 2)
     assert {obj["metadata"]["name"] for obj in found["objects"]} >= {"booking-r2", "main"}
+    assert "images" not in found
+    assert modules.call(release_info, {**options, "images": True})["images"] == ["shop:1", "shop:2"]
     missing = modules.call(release_info, {**options, "revision": 9})
     assert missing["msg"] == f"revision r9 of tenant {shop.name} is not kept (kept: r1, r2); choose one of these"
 

@@ -145,6 +145,9 @@ def test_a_failed_return_to_a_newer_revision_keeps_it(shop: Shop, monkeypatch: p
     # As if the gates after it had failed.
     assert shop.release("reverted", previous=1)["kept"] == [1, 2]
     assert shop.backend() == "booking-r1"
+    assert shop.release("planned", shop.set())["changed"] is False
+    # Where the next run, if it fails, returns to.
+    assert shop.release("planned", shop.set(image="shop:3"))["previous"] == 1
 
 
 def test_a_revision_whose_run_did_not_end_well_is_not_returned_to_by_default(shop: Shop) -> None:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,8 +61,8 @@ def test_a_roll_back_that_is_refused_is_reported_as_a_deploy_is(play: Play, tmp_
     assert "barberpro_runs: shop:" in said.partition("CUSTOM STATS")[2]
 
 
-def keep(api: StandIn) -> None:
-    """Have the stand-in keep two revisions of the tenant, of which the second serves; of both, only the namespace is live."""
+def keep(api: StandIn, *tiers: str) -> None:
+    """Have the stand-in keep two revisions of the tenant (of these tiers), of which the second serves; of both, only the namespace is live."""
     labels = {"barberpro.platform/tenant": "shop", "barberpro.platform/vertical": "barbershop", "app.kubernetes.io/managed-by": "barberpro.platform"}
     notes = {"barberpro.platform/host": "old.barberpro.test"}
     place = {"namespace": "tenant-shop", "labels": labels}
@@ -71,15 +72,16 @@ def keep(api: StandIn) -> None:
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings-@revision@", **place}, "data": {"settings.json": "{}"}},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "booking-@revision@", **place}, "spec": {"template": pods}},
     ]
-    data = gzip.compress(json.dumps(objects).encode())
     secrets, record = "/api/v1/namespaces/barberpro-system/secrets", Record(current=2, finished=2, highest=2, proven={1, 2}).document()
     api.answers[f"GET {secrets}/release-shop-record"] = secret("barberpro-system", "release-shop-record", record=json.dumps(record))
     revisions = []
     for number in (1, 2):
+        if tiers:
+            objects[0]["metadata"] = {**objects[0]["metadata"], "labels": {**labels, "barberpro.platform/tier": tiers[number - 1]}}
         kept = secret("barberpro-system", f"release-shop-r{number}-0")
         kept["metadata"]["labels"] = {"barberpro.platform/revision": f"r{number}"}
         kept["metadata"]["annotations"] = {"barberpro.platform/chunks": "1", "barberpro.platform/content-hash": f"h{number}"}
-        kept["data"] = {"set": base64.b64encode(data).decode()}
+        kept["data"] = {"set": base64.b64encode(gzip.compress(json.dumps(objects).encode())).decode()}
         api.answers[f"GET {secrets}/release-shop-r{number}-0"] = kept
         revisions.append(kept)
     api.items(secrets, *revisions)
@@ -114,6 +116,19 @@ def test_a_tenant_that_is_leaving_is_not_returned_to_what_it_was(api: StandIn, p
         "tenant shop is being offboarded since 2026-11-26 18:00:00 UTC by eva@runner-1, whose run did not come to its end: finish it with offboard_tenant.yml"
     ) in report(tmp_path)["error"]
     assert [request.path for request in api.log if request.method in ("POST", "PUT", "DELETE") and "/leases" in request.path] == []
+
+
+@pytest.mark.parametrize("tiers", [("large", "small"), ("gone", "small")])
+def test_a_return_to_another_tier_does_not_wait_for_what_nobody_can_say(api: StandIn, play: Play, tmp_path: Path, tiers: tuple[str, str]) -> None:
+    """The database does not answer, or the tier is not in the table any more."""
+    keep(api, *tiers)
+    facts = json.dumps({"salt": "s", "database_name": "barberpro"})
+    api.answers["GET /api/v1/namespaces/barberpro-system/secrets/barberpro-platform"] = secret("barberpro-system", "barberpro-platform", facts=facts)
+    said = play("rollback_vertical.yml", "--limit", "shop", "-v", database_admin_host="127.0.0.1", database_admin_port=1)
+    assert re.search(r"__pipeline_target_connections: '?0'? ", said), said
+    found = report(tmp_path)
+    # A return is planned all the same.
+    assert "Deployment tenant-shop/booking-r1" in [entry["object"] for entry in found["objects"]]
 
 
 # What rollback.yml has set when the module that returns to a revision fails, after it has changed something.

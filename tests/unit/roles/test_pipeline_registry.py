@@ -33,13 +33,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the role's own expressions make of a file with credentials, by one run of Ansible."""
     folder = tmp_path_factory.mktemp("registry")
     with loopback.web(private) as server:
-        (folder / "config.json").write_text(json.dumps({"auths": {server.address: {"auth": AUTH}, "other.test": {"auth": AUTH}}}))
+        (folder / "config.json").write_text(json.dumps({"auths": {name: {"auth": AUTH} for name in (server.address, "before.test", "other.test")}}))
         image = f"{server.address}/barberpro/booking:1"
         play = [{
             "hosts": "localhost", "connection": "local", "gather_facts": False, "vars_files": [str(ROOT / "roles/pipeline/vars/main.yml")],
             "vars": {
                 "ansible_python_interpreter": "{{ ansible_playbook_python }}", "pipeline_vertical": "shop", "vertical_base_workloads": {},
                 "shop_workloads": {"booking": {"image": "booking", "admin": False}}, "pipeline_images": {"booking": image}, "pipeline_image_overrides": {},
+                "__pipeline_kept_revisions": {"images": [image, "before.test/barberpro/booking:1", "public.test/barberpro/booking:1"]},
                 "pipeline_tenant_name": "palermo", "pipeline_registry_auth_file": str(folder / "config.json"), "pipeline_registry_ca_file": "",
                 "__pipeline_platform": {
                     "salt": "s", "database_host": "db", "database_port": "5432", "database_name": "barberpro", "database_sslmode": "require",
@@ -65,13 +66,13 @@ def test_the_lookup_of_migrations_gets_in(found: dict[str, Any]) -> None:
     assert [(said["head"], said["problem"]) for said in found["said"]] == [("0007", "")]
 
 
-def test_nodes_get_the_credentials_of_the_images_registry_alone(found: dict[str, Any]) -> None:
+def test_nodes_get_the_credentials_of_the_registries_of_new_and_kept_images_alone(found: dict[str, Any]) -> None:
     (secret,) = [item for item in found["credentials"] if item["name"] == "registry"]
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
     assert list(secret["secret_data"]) == [".dockerconfigjson"]
     config = secret["secret_data"][".dockerconfigjson"]
     assert isinstance(config, str)
-    assert json.loads(config) == {"auths": {found["host"]: {"auth": AUTH}}}
+    assert json.loads(config) == {"auths": {found["host"]: {"auth": AUTH}, "before.test": {"auth": AUTH}}}
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: str(path.relative_to(ROOT)))
