@@ -92,7 +92,8 @@ def test_how_often_a_milder_one_meets_ten_at_most(rate: float, least: float) -> 
 
 def test_the_default_waves_are_those_of_the_curves() -> None:
     plays = yaml.safe_load((ROOT / "playbooks/deploy_vertical.yml").read_text())
-    assert [play["serial"] for play in plays if "serial" in play] == [f"{{{{ fleet_waves | default({WAVES}) }}}}"]
+    (serial,) = [play["serial"] for play in plays if "serial" in play]
+    assert f" else fleet_waves | default({WAVES}) }}}}" in serial
 
 
 def test_the_curves_agree_with_single_fates() -> None:
