@@ -235,7 +235,7 @@ def test_a_tenant_leaves_and_nothing_of_its_customers_is_left(boedo: str, caball
     verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "record.pem", "-rawin", "-in", "record.json", "-sigfile", "record.sig"]
     assert subprocess.run(verify, cwd=folder, capture_output=True, check=True).stdout == b"Signature Verified Successfully\n"
     record = json.loads((folder / "record.json").read_text())
-    assert [step["step"] for step in record["steps"]] == ["export", "workloads", "key", "database", "backups", "name", "records"]
+    assert [step["step"] for step in record["steps"]] == ["export", "found", "workloads", "key", "database", "backups", "name", "records"]
     assert next(step["removed"] for step in record["steps"] if step["step"] == "backups") is True
     # Nothing else does: namespace, names, history, schema, roles, key.
     assert not cluster.exists("namespace", f"tenant-{boedo}")

@@ -77,4 +77,28 @@ def test_nobody_deploys_on_a_tenant_that_is_leaving_and_the_next_offboarding_end
     for namespace, name in (("barberpro-preflight", f"rehearsal-{leaving}"), ("barberpro-data", f"backup-{leaving}")):
         assert cluster.kubectl("get", "secret", name, "-n", namespace, "--ignore-not-found") == ""
     record = json.loads(cluster.objects("configmap", f"offboarding-{leaving}", "-n", "barberpro-system")[0]["data"]["record.json"])
-    assert [step["step"] for step in record["steps"]] == ["export", "workloads", "key", "database", "backups", "name", "records"]
+    steps = {step["step"]: step for step in record["steps"]}
+    assert list(steps) == ["export", "found", "workloads", "key", "database", "backups", "name", "records"]
+    # What the killed run did is not told as if it had never been there, noted or not.
+    assert f"namespace tenant-{leaving} with everything in it" in steps["found"]["parts"]
+    assert (steps["key"]["key"], steps["key"]["destroyed"]["exists"]) == (f"tenant-{leaving}", True)
+    assert len(steps["workloads"]["objects"]) > 30
+
+
+def test_customers_are_kept_out_while_their_bookings_are_exported_and_a_deploy_lets_them_in_again(leaving: str, tmp_path: Path) -> None:
+    assert cluster.ask(leaving).status == 200
+    before = sql.schema_of(leaving)
+    for item in cluster.objects("deployments", "-n", f"tenant-{leaving}", "-l", "app.kubernetes.io/component=booking"):
+        cluster.kubectl("scale", "deployment", item["metadata"]["name"], "-n", f"tenant-{leaving}", "--replicas=0")
+    extra = {"tenant_name": leaving, "confirm_offboarding": leaving, "pipeline_export_path": str(tmp_path)}
+    failed = play("offboard_tenant.yml", extra=extra)
+    assert failed.code != 0
+    assert (
+        f"Nothing of tenant {leaving} was destroyed, but customers have been kept out since the export began: run offboard_tenant.yml again, or let them in "
+        "with deploy_vertical.yml."
+    ) in failed.words()
+    assert cluster.objects("httproutes", "-n", f"tenant-{leaving}") == []
+    assert cluster.ask(leaving).status == 404
+    again = deploy_new(leaving)
+    assert again.code == 0, again.output
+    assert (cluster.ask(leaving).status, sql.schema_of(leaving)) == (200, before)

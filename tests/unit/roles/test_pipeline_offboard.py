@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TASKS = ROOT / "roles/pipeline/tasks/offboard"
 JOURNAL = "/api/v1/namespaces/barberpro-system/secrets/journal-shop"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/barberpro-system/leases/tenant-shop"
+RECORD = "/api/v1/namespaces/barberpro-system/configmaps/offboarding-shop"
+PARTS = ["key tenant-shop", "schema t_1 with its roles"]
 LEFT = {"id": "killed", "operation": "deploy", "user": "ana", "host": "runner-7", "began": "2026-11-25 19:20:01 UTC"}
 
 
@@ -33,7 +35,7 @@ def journal(kept: Kept) -> dict[str, Any]:
     return found
 
 
-def begin(kept: Kept, folder: Path, *steps: dict[str, Any], closed: str | None = None) -> str:
+def begin(kept: Kept, folder: Path, *steps: dict[str, Any], closed: str | None = None, noted: dict[str, Any] | None = None) -> str:
     """Look at a tenant with this journal and begin to offboard it, by the tasks of the role; return what was said."""
     document = {"run": LEFT, "previous": 6, "steps": list(steps), "closed": closed, "outcome": None}
     metadata = {"name": "journal-shop", "namespace": "barberpro-system", "labels": {"barberpro.platform/tenant": "shop"}}
@@ -47,7 +49,8 @@ def begin(kept: Kept, folder: Path, *steps: dict[str, Any], closed: str | None =
         "module_defaults": {"group/barberpro.platform.all": {"kubeconfig": kept.kubeconfig}},
         "vars": {
             "ansible_python_interpreter": "{{ ansible_playbook_python }}", "pipeline_tenant_name": "shop", "barberpro_kubeconfig": kept.kubeconfig,
-            "__pipeline_platform": {"data_namespace": "barberpro-data"},
+            "__pipeline_platform": {"data_namespace": "barberpro-data"}, "__pipeline_noted": noted or {}, "__pipeline_parts": PARTS,
+            "__pipeline_key_found": {"key": "tenant-shop", "before": {"exists": True, "version": 3}},
         },
         "tasks": [*look, {"ansible.builtin.include_role": {"name": "barberpro.platform.pipeline", "tasks_from": "offboard/begin.yml"}}],
     }  # fmt: skip
@@ -78,3 +81,19 @@ def test_what_was_cleared_away_is_left_alone(kept: Kept, tmp_path: Path, done: s
     assert "unreachable=0" in said
     assert (journal(kept)["run"]["operation"], journal(kept)["closed"]) == ("offboard", None)
     assert kept.objects[LEASE]["spec"]["holderIdentity"] == journal(kept)["run"]["id"]
+
+
+def test_what_was_there_is_noted_before_anything_of_it_goes(kept: Kept, tmp_path: Path) -> None:
+    said = begin(kept, tmp_path)
+    assert "failed=0" in said, said
+    (step,) = json.loads(kept.objects[RECORD]["data"]["record.json"])["steps"]
+    assert {key: step[key] for key in ("step", "parts", "key", "key_before")} == {
+        "step": "found", "parts": PARTS, "key": "tenant-shop", "key_before": {"exists": True, "version": 3},
+    }
+
+
+def test_whoever_goes_on_with_a_killed_run_notes_nothing_less(kept: Kept, tmp_path: Path) -> None:
+    found = {"step": "found", "at": "t", "parts": ["namespace tenant-shop with everything in it", *PARTS], "key": "tenant-shop", "key_before": {"exists": True}}
+    said = begin(kept, tmp_path, noted={"found": found})
+    assert "failed=0" in said, said
+    assert RECORD not in kept.objects
