@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support import cluster, looks
+from tests.support.cluster import ELSEWHERE
 from tests.support.customers import Customers
 from tests.support.playbooks import Run, deploy_new, play, remove
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
-# One label below the zone, as the tenant's name is: where a name of a tenant is asked for, this is one.
-ELSEWHERE = "boedo-elsewhere"
 
 
 @pytest.fixture(scope="module", autouse=True)

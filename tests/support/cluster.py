@@ -25,7 +25,9 @@ TEST_LABEL = "barberpro.platform/cluster"
 # Tenants of the tests that run beside those of the demo tenant (tests/e2e/beside.yml), and of the scenarios in molecule/: what becomes of them says
 # nothing about a test's own tenants.
 CABALLITO, BOEDO = "barbershop-caballito", "barbershop-boedo"
-BESIDE = (CABALLITO, BOEDO, "molecule-default", "molecule-rollback")
+# A host that Boedo moves to; one label below the zone, as a tenant's name is.
+ELSEWHERE = "boedo-elsewhere"
+BESIDE = (CABALLITO, BOEDO, ELSEWHERE, "molecule-default", "molecule-rollback")
 
 
 class NotForTests(Exception):

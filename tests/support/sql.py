@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
 
 from tests.support import cluster
+
+_SCHEMA = re.compile(r"[tx]_[0-9a-f]{20}")
 
 
 def _connection() -> psycopg.Connection[Any]:
@@ -38,33 +41,38 @@ def schema_of(tenant: str) -> str:
     return base64.b64decode(secret["data"]["schema"]).decode()
 
 
-def _names_beside() -> set[str]:
-    """Return the schemas, scratch schemas too, of the tenants that other tests make and remove while a test runs."""
+def _names(*tenants: str) -> set[str]:
+    """Return the schemas, scratch schemas too, of tenants."""
     facts = cluster.objects("secret", "barberpro-platform", "-n", "barberpro-system")[0]["data"]["facts"]
     salt = json.loads(base64.b64decode(facts))["salt"]
     kinds = (("t", ""), ("x", "rehearsal"))
-    return {f"{prefix}_{hashlib.sha256(f'{salt}{word}{tenant}'.encode()).hexdigest()[:20]}" for tenant in cluster.BESIDE for prefix, word in kinds}
+    return {f"{prefix}_{hashlib.sha256(f'{salt}{word}{tenant}'.encode()).hexdigest()[:20]}" for tenant in tenants for prefix, word in kinds}
 
 
-def _without(names: set[str], row: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Return a row without the grants of schemas' roles, None when the row itself is about one of the schemas."""
+def _without(foreign: Callable[[str], bool], row: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return a row without the grants of foreign schemas' roles, None when the row itself is about one of these schemas."""
     kept: list[Any] = []
     for cell in row:
         text = str(cell)
         if text.startswith("{"):  # an access control list
-            kept.append(sorted(item for item in text.strip("{}").split(",") if not any(name in item for name in names)))
-        elif any(text.startswith(name) for name in names):
+            kept.append(sorted(item for item in text.strip("{}").split(",") if not any(map(foreign, _SCHEMA.findall(item)))))
+        elif (name := _SCHEMA.match(text)) and foreign(name[0]):
             return None
         else:
             kept.append(cell)
     return tuple(kept)
 
 
-def snapshot() -> dict[str, list[tuple[Any, ...]]]:
+def snapshot(of: str = "") -> dict[str, list[tuple[Any, ...]]]:
     """Return all that a deploy could change in the database but rows: roles, schemas, their tables, columns, indexes, privileges and heads.
 
-    Without the tenants of tests that run beside this one.
+    Without the tenants of tests that run beside this one: these are the ones that say so, and for them, who name their own, all others.
     """
+    names = _names(*([of] if of else cluster.BESIDE))
+
+    def foreign(name: str) -> bool:
+        return (name in names) is not bool(of)
+
     own = "nspname ~ '^[tx]_[0-9a-f]{20}$'"
     found = {
         "roles": rows("SELECT rolname, rolcanlogin, rolconnlimit, rolpassword FROM pg_authid ORDER BY 1"),
@@ -78,12 +86,11 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
         ),
         "database": rows("SELECT datacl::text FROM pg_database WHERE datname = current_database()"),
     }
-    beside = _names_beside()
     heads = []
     for schema, table in rows("SELECT schemaname, tablename FROM pg_tables WHERE tablename LIKE 'alembic_version_%' ORDER BY 1, 2"):
-        if schema not in beside:  # it may be gone by now
+        if not foreign(schema):  # it may be gone by now
             heads += [(schema, table, head) for (head,) in rows(f'SELECT version_num FROM "{schema}"."{table}"')]
-    return {key: [kept for row in part if (kept := _without(beside, row)) is not None] for key, part in {**found, "heads": heads}.items()}
+    return {key: [kept for row in part if (kept := _without(foreign, row)) is not None] for key, part in {**found, "heads": heads}.items()}
 
 
 def as_login(login: Mapping[str, str], database: str = "barberpro") -> psycopg.Connection[Any]:

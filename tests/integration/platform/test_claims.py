@@ -19,7 +19,7 @@ from tests.support import modules
 from tests.support.gateway import Gateway
 
 from .baseline import changed, good
-from .conftest import ZONE, Guarded
+from .conftest import NAMESPACES, ZONE, Guarded
 
 pytestmark = pytest.mark.simulated
 
@@ -66,7 +66,7 @@ def deploy(tenant: Guarded, host: str, *phases: str, until: str = "finished") ->
     """Plan, converge and release a tenant's infrastructure, and what more phases hold, under a host."""
     objects = tenant.objects(host, "infrastructure", *phases)
     if phases:
-        released(tenant, "planned", objects=objects)
+        released(tenant, "planned", objects=objects, preflight_namespace=NAMESPACES["preflight"])
     assert not tenant.converge(host=host).get("failed")
     for state in ("staged", "promoted", "finished"):
         released(tenant, state, objects=objects)
@@ -171,7 +171,7 @@ def test_routes_follow_the_host_and_come_back_with_it(make: Callable[[], Guarded
     old, new = (f"{tenant.name}-{number}.{ZONE}" for number in range(2))
     deploy(tenant, old, "promotion")
     assert hosts(admin, tenant) == {old}
-    planned = released(tenant, "planned", objects=tenant.objects(new, "infrastructure", "promotion"))
+    planned = released(tenant, "planned", objects=tenant.objects(new, "infrastructure", "promotion"), preflight_namespace=NAMESPACES["preflight"])
     assert {change["object"]: change["action"] for change in planned["changes"] if "HTTPRoute" in change["object"]} == {
         f"HTTPRoute {tenant.namespace}/main": "changed", f"HTTPRoute {tenant.namespace}/redirect": "changed",
     }
@@ -182,7 +182,7 @@ def test_routes_follow_the_host_and_come_back_with_it(make: Callable[[], Guarded
         assert (hosts(admin, tenant), claims(admin, tenant)) == ({old}, [old])
     deploy(tenant, new, "promotion")
     assert (hosts(admin, tenant), claims(admin, tenant)) == ({new}, [new])
-    newest = released(tenant, "planned", objects=tenant.objects(new, "infrastructure", "promotion"))
+    newest = released(tenant, "planned", objects=tenant.objects(new, "infrastructure", "promotion"), preflight_namespace=NAMESPACES["preflight"])
     assert newest["changed"] is False
     released(tenant, "rolled_back", to_revision=1)
     assert (hosts(admin, tenant), claims(admin, tenant)) == ({old}, [old])
