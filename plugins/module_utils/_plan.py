@@ -102,8 +102,8 @@ def _key(key: Mapping[str, Any]) -> dict[str, Any]:
     """Return what would become of the tenant's key, nothing where tenants have none."""
     if not key.get("key"):
         return {}
-    exists = bool((key.get("before") or {}).get("exists"))
-    return {"name": key["key"], "action": ("changed" if exists else "created") if key.get("changed") else "unchanged"}
+    # Not by "changed", which says what a run has done: a plan has done nothing.
+    return {"name": key["key"], "action": str(key.get("action") or "unchanged")}
 
 
 def _dns(dns: Mapping[str, Any]) -> dict[str, Any]:

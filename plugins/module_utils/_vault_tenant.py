@@ -96,7 +96,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
         if changed and not check_mode:
             vault.write(f"{found.key}/config", {"min_decryption_version": before["version"], "min_encryption_version": before["version"]})
     after = before if check_mode or not changed else _facts((vault.read(found.key) or {}).get("data"))
-    return {"changed": changed, "key": found.name, "before": before, "after": after}
+    action = ("changed" if before["exists"] else "created") if state == "present" else "destroyed" if state == "absent" else state
+    return {"changed": changed, "action": action if changed else "unchanged", "key": found.name, "before": before, "after": after}
 
 
 def _absent(

@@ -80,6 +80,11 @@ key:
   returned: success
   type: str
   sample: tenant-barbershop-palermo
+action:
+  description: What was done, or would be in check mode; V(unchanged) when nothing.
+  returned: success
+  type: str
+  sample: created
 before:
   description: The key before.
   returned: success

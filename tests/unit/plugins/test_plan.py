@@ -25,8 +25,8 @@ def test_nothing_to_do() -> None:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"key": {"key": "tenant-x", "changed": True, "before": {"exists": False}}}, "Key: + tenant-x: created"),
-        ({"key": {"key": "tenant-x", "changed": True, "before": {"exists": True}}}, "Key: ~ tenant-x: changed"),
+        ({"key": {"key": "tenant-x", "changed": False, "action": "created", "before": {"exists": False}}}, "Key: + tenant-x: created"),
+        ({"key": {"key": "tenant-x", "changed": False, "action": "changed", "before": {"exists": True}}}, "Key: ~ tenant-x: changed"),
         ({"recovery": "The run of ana was killed."}, "The run of ana was killed."),
         ({"database": {"schema": "t_1", "changes": ["create schema t_1"]}}, "  ~ create schema t_1"),
         ({"certificate": {"names": ["*.z"], "secret": "g/w", "due": "it does not exist"}}, "  ~ certificate g/w for *.z would be issued: it does not exist"),
