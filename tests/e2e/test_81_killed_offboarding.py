@@ -29,10 +29,13 @@ def leaving(boedo_deployed: None) -> str:
 
 def left_open(tenant: str) -> None:
     """Make what a deploy leaves that was killed in its rehearsal and, gone on with, in its backup."""
+    sql.run(f'DROP SCHEMA IF EXISTS "{SCRATCH}"')
     sql.run(f'CREATE SCHEMA "{SCRATCH}"')
     for role in ("owner", "app"):
+        sql.run(f'DROP ROLE IF EXISTS "{SCRATCH}_{role}"')
         sql.run(f'CREATE ROLE "{SCRATCH}_{role}" LOGIN')
     for namespace, name in (("barberpro-preflight", f"rehearsal-{tenant}"), ("barberpro-data", f"backup-{tenant}")):
+        cluster.kubectl("delete", "secret", name, "-n", namespace, "--ignore-not-found")
         cluster.kubectl("create", "secret", "generic", name, "-n", namespace, "--from-literal=PGPASSWORD=left-behind")
     where = ("secret", f"journal-{tenant}", "-n", "barberpro-system")
     document: dict[str, Any] = json.loads(cluster.kubectl("get", *where, "-o", "go-template={{index .data.journal | base64decode}}"))
