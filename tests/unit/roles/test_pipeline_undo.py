@@ -196,6 +196,7 @@ def test_a_killed_run_without_steps_is_closed(tenant: Tenant) -> None:
     assert (tenant.journal()["outcome"], tenant.journal()["steps"]) == ("undone", [])
 
 
+@pytest.mark.slow
 def test_what_could_not_be_undone_stays_in_the_journal_of_a_run_that_is_refused(tenant: Tenant) -> None:
     tenant.leave(6, "settings", settings={"before": {"name": "Palermo"}})
     said = tenant.play("recover.yml", "end.yml")
