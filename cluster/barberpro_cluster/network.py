@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +90,14 @@ def remove(layout: Layout) -> None:
         run(["ip", "link", "delete", layout.veth])
     if (NAMES / layout.namespace).exists():
         run(["ip", "netns", "delete", layout.namespace])
-    # `ip netns add` mounts this folder on itself at its first use on a machine and leaves it.
-    if NAMES.is_dir() and os.path.ismount(NAMES) and not any(NAMES.iterdir()):
+    # `ip netns add` mounts this folder on itself at its first use on a machine, and leaves it. The mount is of
+    # the same file system, so that os.path.ismount does not see it.
+    while _is_mounted(NAMES) and not any(NAMES.iterdir()):
         run(["umount", NAMES])
+
+
+def _is_mounted(path: Path) -> bool:
+    return str(path) in {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
 
 
 def exists(layout: Layout) -> bool:
