@@ -34,21 +34,16 @@ def expect(namespace: str, tier: str) -> None:
     assert sql.rows(f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{role}'") == [(wanted["connections"] + 10,)]
 
 
-def written(namespace: str) -> dict[str, str]:
-    """The resourceVersions of all objects but the quota, whose status follows what is used; its spec is looked at by itself."""
-    return {name: version for name, version in cluster.resource_versions(namespace).items() if name != "ResourceQuota/tier"}
-
-
 def test_up_refused_and_down(boedo: str) -> None:
     namespace = f"tenant-{boedo}"
     expect(namespace, "small")
-    before = written(namespace)
+    before = cluster.resource_versions(namespace)
     run = deploy_new(boedo, extra={"tier": "medium", "database_connections_kept": 960})
     assert run.code != 0
     assert "is to hold 90 connections (it may hold 50 now), and PostgreSQL at" in run.words()
     assert "max_connections is 1000, 963 are kept for administrators, migrations, backups and exports" in run.words()
     assert run.report["stages"][0]["result"] == "failed"
-    assert written(namespace) == before
+    assert cluster.resource_versions(namespace) == before
     expect(namespace, "small")
 
     run = deploy_new(boedo, extra={"tier": "medium"})
@@ -63,13 +58,13 @@ def test_up_refused_and_down(boedo: str) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
     try:
         cluster.settle(namespace)
-        before = written(namespace)
+        before = cluster.resource_versions(namespace)
         run = deploy_new(boedo, extra={"tier": "small"})
         assert run.code != 0
         assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
         assert run.report["stages"][0]["result"] == "failed"
         assert run.report["result"] == "failed", "refused before the first change, so there is nothing to undo"
-        assert written(namespace) == before
+        assert cluster.resource_versions(namespace) == before
         expect(namespace, "medium")
     finally:
         cluster.kubectl("delete", "persistentvolumeclaim", "archive", "-n", namespace)

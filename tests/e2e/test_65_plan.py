@@ -28,7 +28,7 @@ def plan_of(run: Run, tenant: str) -> tuple[dict[str, Any], Path]:
 
 def test_of_a_new_tenant_equals_what_its_deploy_did(fresh_deployed: Run, recoleta: str) -> None:
     before, after = PLANNED["before"], PLANNED["after"]
-    assert PLANNED["between"] == before, "the plan wrote something"
+    assert not looks.unlike(before, PLANNED["between"]), "the plan wrote something"
     plan, path = plan_of(PLANNED["run"], recoleta)
     assert {item["object"]: item["action"] for item in plan["objects"]} == looks.difference(before["objects"], after["objects"])
     # The database: roles, schema and versions of the tables that the plan names, and nothing else.
@@ -56,7 +56,7 @@ def test_of_changes_names_each_and_writes_nothing(palermo: str) -> None:
     run = deploy(palermo, extra={**changed, "plan_only": True})
     assert run.code == 0, run.output
     assert log.writes_of_the_deployer() == []
-    assert looks.of(palermo) == before
+    assert not looks.unlike(before, looks.of(palermo))
     plan, path = plan_of(run, palermo)
     serving, planned = plan["revision"]["current"], plan["revision"]["planned"]
     actions = {item["object"]: item["action"] for item in plan["objects"]}
@@ -90,4 +90,4 @@ def test_of_what_would_be_refused_is_refused(palermo: str) -> None:
     run = deploy(palermo, extra={"plan_only": True, "image_overrides": {"booking": "localhost/does-not-exist:1"}})
     assert run.code != 0
     assert "localhost/does-not-exist:1" in run.words()
-    assert looks.of(palermo) == before
+    assert not looks.unlike(before, looks.of(palermo))

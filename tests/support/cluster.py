@@ -77,13 +77,31 @@ KINDS = (
 )
 
 
-def resource_versions(namespace: str) -> dict[str, str]:
-    """Return the resourceVersion of every object of a tenant's namespace and of the namespace itself, by kind and name."""
-    found = {
-        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in objects(KINDS, "-n", namespace)
-    }
-    found[f"Namespace/{namespace}"] = objects("namespace", namespace)[0]["metadata"]["resourceVersion"]
+def version(item: dict[str, Any]) -> str:
+    """Return what changes with every write of an object but those of its status, which controllers and kubelets go on writing by themselves.
+
+    The resourceVersion, where nobody has written a status; else who wrote what and when, by the server's own account. Wants ``--show-managed-fields``.
+    """
+    metadata = item["metadata"]
+    writes = metadata.get("managedFields", [])
+    by_clients = [write for write in writes if write.get("subresource") != "status"]
+    if len(by_clients) == len(writes):
+        return str(metadata["resourceVersion"])
+    return json.dumps([metadata["uid"], metadata.get("generation"), by_clients], sort_keys=True)
+
+
+def versions(kinds: str, *arguments: str) -> dict[str, str]:
+    """Return the version of each object that kubectl finds, by kind, namespace and name."""
+    found = {}
+    for item in objects(kinds, *arguments, "--show-managed-fields"):
+        where = f"{item['metadata']['namespace']}/" if "namespace" in item["metadata"] else ""
+        found[f"{item['kind']} {where}{item['metadata']['name']}"] = version(item)
     return found
+
+
+def resource_versions(namespace: str) -> dict[str, str]:
+    """Return the version of every object of a tenant's namespace and of the namespace itself, by kind, namespace and name."""
+    return versions(KINDS, "-n", namespace) | versions("namespace", namespace)
 
 
 def settle(namespace: str, timeout: float = 90.0) -> None:

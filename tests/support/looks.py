@@ -39,10 +39,9 @@ def objects(tenant: str) -> dict[str, str]:
 
 
 def versions(tenant: str) -> dict[str, str]:
-    """Return the resourceVersion of everything that a deploy writes, in the tenant's namespace and in the system's."""
-    system = cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant notin ({','.join(cluster.BESIDE)})")
-    items = cluster.objects(KINDS, "-n", f"tenant-{tenant}") + system
-    return {f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
+    """Return the version of everything that a deploy writes, in the tenant's namespace and in the system's."""
+    others = f"barberpro.platform/tenant notin ({','.join(cluster.BESIDE)})"
+    return cluster.versions(KINDS, "-n", f"tenant-{tenant}") | cluster.versions("secrets,configmaps,leases", "-n", "barberpro-system", "-l", others)
 
 
 def _answer(host: str) -> dns.message.Message:
@@ -106,3 +105,15 @@ def bookkeeping(tenant: str) -> dict[str, Any]:
         "probes": cluster.objects("pods", "-n", f"tenant-{tenant}", "-l", "barberpro.platform/probe"),
         "scratch": sql.rows("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'x!_%' ESCAPE '!'"),
     }
+
+
+def unlike(before: Any, after: Any) -> Any:
+    """Return what is not the same in two looks, without all that is: nothing when they agree."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = {key: unlike(before.get(key), after.get(key)) for key in sorted(before.keys() | after.keys())}
+        return {key: different for key, different in found.items() if different}
+    if before == after:
+        return None
+    if isinstance(before, list) and isinstance(after, list):
+        return {"before": [item for item in before if item not in after], "after": [item for item in after if item not in before]}
+    return {"before": before, "after": after}
