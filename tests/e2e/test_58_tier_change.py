@@ -34,10 +34,14 @@ def expect(namespace: str, tier: str) -> None:
     assert sql.rows(f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{role}'") == [(wanted["connections"] + 10,)]
 
 
-def test_up_refused_and_down(boedo: str) -> None:
+def test_a_tier_changes_as_a_whole_or_not_at_all_and_goes_where_the_revision_goes(boedo: str) -> None:
     namespace = f"tenant-{boedo}"
+
+    def number() -> int:
+        return int(cluster.ask(boedo).headers["x-barberpro-revision"].removeprefix("r"))
+
     expect(namespace, "small")
-    before = cluster.resource_versions(namespace)
+    small, before = number(), cluster.resource_versions(namespace)
     run = deploy_new(boedo, extra={"tier": "medium", "database_connections_kept": 960})
     assert run.code != 0
     assert "is to hold 90 connections (it may hold 50 now), and PostgreSQL at" in run.words()
@@ -46,43 +50,6 @@ def test_up_refused_and_down(boedo: str) -> None:
     assert cluster.resource_versions(namespace) == before
     expect(namespace, "small")
 
-    run = deploy_new(boedo, extra={"tier": "medium"})
-    assert run.code == 0, run.output
-    expect(namespace, "medium")
-    assert cluster.ask(boedo).status == 200
-
-    claim = {
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "archive", "namespace": namespace},
-        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": cluster.facts()["storage_class"], "resources": {"requests": {"storage": "200Gi"}}},
-    }
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
-    try:
-        cluster.settle(namespace)
-        before = cluster.resource_versions(namespace)
-        run = deploy_new(boedo, extra={"tier": "small"})
-        assert run.code != 0
-        assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
-        assert run.report["stages"][0]["result"] == "failed"
-        assert run.report["result"] == "failed", "refused before the first change, so there is nothing to undo"
-        assert cluster.resource_versions(namespace) == before
-        expect(namespace, "medium")
-    finally:
-        cluster.kubectl("delete", "persistentvolumeclaim", "archive", "-n", namespace)
-
-    run = deploy_new(boedo, extra={"tier": "small"})
-    assert run.code == 0, run.output
-    expect(namespace, "small")
-    assert cluster.ask(boedo).status == 200
-
-
-def test_the_connections_of_a_tier_go_where_the_revision_goes(boedo: str) -> None:
-    namespace = f"tenant-{boedo}"
-
-    def number() -> int:
-        return int(cluster.ask(boedo).headers["x-barberpro-revision"].removeprefix("r"))
-
-    expect(namespace, "small")
-    small = number()
     run = deploy_new(boedo, extra={"tier": "large", "pipeline_stage_budget_seconds": {"testing": 0.01}})
     assert run.report["result"] == "rolled_back", run.output
     assert "database: 50 connections as before" in run.report["undone"]
@@ -91,15 +58,44 @@ def test_the_connections_of_a_tier_go_where_the_revision_goes(boedo: str) -> Non
     run = deploy_new(boedo, extra={"tier": "large"})
     assert run.code == 0, run.output
     expect(namespace, "large")
+    assert cluster.ask(boedo).status == 200
     large = number()
-    for stage in ("testing", "monitoring"):
-        run = deploy_new(boedo, extra={"tier": "small", "pipeline_stage_budget_seconds": {stage: 0.01}})
-        assert run.report["result"] == "rolled_back", run.output
-        expect(namespace, "large")
+    refused_while_in_use(boedo)
 
-    for revision, tier in ((small, "small"), (large, "large"), (small, "small")):
+    # Behind the promotion, when the limit of the new tier is in force already.
+    run = deploy_new(boedo, extra={"tier": "small", "pipeline_stage_budget_seconds": {"monitoring": 0.01}})
+    assert run.report["result"] == "rolled_back", run.output
+    expect(namespace, "large")
+
+    for revision, tier in ((small, "small"), (large, "large")):
         run = play("rollback_vertical.yml", tenant=boedo, extra={"tenant_name": boedo, "to_revision": revision})
         assert run.code == 0, run.output
         expect(namespace, tier)
         assert number() == revision
-    assert deploy_new(boedo).report["result"] == "unchanged"
+
+    run = deploy_new(boedo, extra={"tier": "small"})
+    assert run.code == 0, run.output
+    expect(namespace, "small")
+    assert cluster.ask(boedo).status == 200
+
+
+def refused_while_in_use(tenant: str) -> None:
+    """Try the small tier with a volume that it does not have room for."""
+    namespace = f"tenant-{tenant}"
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "archive", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": cluster.facts()["storage_class"], "resources": {"requests": {"storage": "200Gi"}}},
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    try:
+        cluster.settle(namespace)
+        before = cluster.resource_versions(namespace)
+        run = deploy_new(tenant, extra={"tier": "small"})
+        assert run.code != 0
+        assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
+        assert run.report["stages"][0]["result"] == "failed"
+        assert run.report["result"] == "failed", "refused before the first change, so there is nothing to undo"
+        assert cluster.resource_versions(namespace) == before
+        expect(namespace, "large")
+    finally:
+        cluster.kubectl("delete", "persistentvolumeclaim", "archive", "-n", namespace)
