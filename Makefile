@@ -18,6 +18,8 @@ PYTHON := $(PYTHON)
 WORKERS ?= 4
 # Whether `make test` takes the tests marked slow too, as continuous integration does.
 SLOW ?=
+# Of `make postgresql`: newer than Debian's.
+POSTGRESQL ?= 16.9.0 17.5.0 18.0.0
 STEP := $(PYTHON) demo/step.py
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i inventories/embedded
@@ -76,7 +78,7 @@ status: setup ## All tenants at a glance
 	@$(PLAYBOOK) status.yml
 
 ##@ Tests, layer by layer
-.PHONY: lint sanity unit integration molecule e2e crash crash-deploys plans external-vault one
+.PHONY: lint sanity unit integration molecule e2e crash crash-deploys plans external-vault postgresql one
 lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
 	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
 
@@ -108,6 +110,10 @@ external-vault: setup-test ## A tenant of a platform that uses an existing Vault
 
 crash-deploys: setup ## Kill a playbook after every write of its journal, on the embedded cluster (after make vault platform; make test tries some)
 	@BARBERPRO_CRASH_STRIDE=1 $(STEP) "Killed after every write of the journal" -- $(PYTEST) --verbose tests/e2e/test_44_killed.py
+
+postgresql: setup-test ## What runs against a database, once more on PostgreSQL 16, 17 and 18 (POSTGRESQL="16.9.0 ..." names others)
+	@demo/install-packages tests/support/postgresql-packages.txt
+	@for version in $(POSTGRESQL); do tests/support/with-postgresql $$version $(STEP) "PostgreSQL $$version" -- $(PYTEST) tests/integration/gate tests/integration/services; done
 
 one: ## One test in seconds, on what is up already: make one T=tests/e2e/test_20_refusals.py
 	@$(PYTEST) --verbose $(T)
