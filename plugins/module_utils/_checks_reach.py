@@ -31,7 +31,7 @@ POLL = 0.3  # seconds between two looks at the probe pod
 TIDY_SECONDS = 3.0  # kept of the deadline for the removal of the probe pod
 LEFT_SECONDS = 15.0  # whoever waits for a probe pod takes it away at once; one that ended before so long was left by a run that was killed
 # What a probe pod takes of its tenant's quota while it runs; those of all workloads run side by side.
-PROBE_RESOURCES = {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "150m", "memory": "64Mi"}}
+PROBE_RESOURCES = {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "300m", "memory": "64Mi"}}
 RETRIES = 2  # a network policy that was just written needs a moment on the node
 _NEIGHBOUR = re.compile(r"(?P<name>[^.:]+)\.(?P<namespace>tenant-[^.:]+)\.svc:\d+")
 POLICIES = "compare the tenant's network policies with what is declared: kubectl -n {namespace} get networkpolicies"

@@ -39,7 +39,7 @@ def test_of_jobs_and_the_probes_that_follow_them_the_greater_counts_by_resource(
         workload("Job", {}, {"requests": {"cpu": "20m"}, "limits": {"cpu": "250m", "memory": "256Mi"}}),
     ]
     demand = pod_demand(objects, probes=2)
-    assert demand["limits"] == {"cpu": "1100m", "memory": "456Mi", "ephemeral-storage": "0"}  # CPU for two probes of 150m, memory for the Job
+    assert demand["limits"] == {"cpu": "1400m", "memory": "456Mi", "ephemeral-storage": "0"}  # CPU for two probes of 300m, memory for the Job
     assert demand["requests"] == {"cpu": "120m", "memory": "64Mi", "ephemeral-storage": "0", "pods": "4"}
     assert demand["largest"] == {"cpu": "50m", "memory": "0"}
 
