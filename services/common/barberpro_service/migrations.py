@@ -26,8 +26,8 @@ LOG = logger(__name__)
 SESSION = {"lock_timeout": "3000", "statement_timeout": "300000", "idle_in_transaction_session_timeout": "60000"}
 LOCK_NOT_AVAILABLE = "55P03"
 INSUFFICIENT_PRIVILEGE = "42501"
-# Who finds no table and makes one while another does the same is told so by an index or by the name.
-MADE_MEANWHILE = ("23505", "42P07")
+# Who finds no table and makes one while another does the same is told so by an index, by its name or by that of its row type.
+MADE_MEANWHILE = ("23505", "42P07", "42710")
 LOCK = "migration_lock"
 
 
