@@ -62,16 +62,21 @@ def test_a_tier_changes_as_a_whole_or_not_at_all_and_goes_where_the_revision_goe
     large = number()
     refused_while_in_use(boedo)
 
-    # Behind the promotion, when the limit of the new tier is in force already.
-    run = deploy_new(boedo, extra={"tier": "small", "pipeline_stage_budget_seconds": {"monitoring": 0.01}})
-    assert run.report["result"] == "rolled_back", run.output
-    expect(namespace, "large")
+    # Before the promotion, when nothing of the smaller tier's limit may be in force, and behind it, when it is.
+    for stage in ("testing", "monitoring"):
+        run = deploy_new(boedo, extra={"tier": "small", "pipeline_stage_budget_seconds": {stage: 0.01}})
+        assert run.report["result"] == "rolled_back", run.output
+        expect(namespace, "large")
 
-    for revision, tier in ((small, "small"), (large, "large")):
+    def back(revision: int, tier: str) -> None:
         run = play("rollback_vertical.yml", tenant=boedo, extra={"tenant_name": boedo, "to_revision": revision})
         assert run.code == 0, run.output
         expect(namespace, tier)
         assert number() == revision
+
+    back(small, "small")
+    assert deploy_new(boedo).report["result"] == "unchanged"
+    back(large, "large")
 
     run = deploy_new(boedo, extra={"tier": "small"})
     assert run.code == 0, run.output

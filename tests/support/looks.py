@@ -40,8 +40,8 @@ def objects(tenant: str) -> dict[str, str]:
 
 def versions(tenant: str) -> dict[str, str]:
     """Return the version of everything that a deploy writes, in the tenant's namespace and in the system's."""
-    others = f"barberpro.platform/tenant notin ({','.join(cluster.BESIDE)})"
-    return cluster.versions(KINDS, "-n", f"tenant-{tenant}") | cluster.versions("secrets,configmaps,leases", "-n", "barberpro-system", "-l", others)
+    not_beside = f"barberpro.platform/tenant notin ({','.join(cluster.BESIDE)})"
+    return cluster.versions(KINDS, "-n", f"tenant-{tenant}") | cluster.versions("secrets,configmaps,leases", "-n", "barberpro-system", "-l", not_beside)
 
 
 def _answer(host: str) -> dns.message.Message:
