@@ -19,8 +19,9 @@ from ansible_collections.barberpro.platform.plugins.module_utils._store import S
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
 
-# Between the gateway's word that it took the new route and the end of the pods it sent traffic to before.
-SETTLE_SECONDS = 2.0
+# Between the gateway's word that it took the new route and the end of the pods it sent traffic to before. Envoy Gateway gives its word when its
+# proxy has the route; others may be a moment behind, and the pods themselves go on answering while they drain.
+SETTLE_SECONDS = 1.0
 # Waits until objects are ready, at most so many seconds, and returns how long it took. Raises NotReady.
 Waiter = Callable[[list[Ref], float], float]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from barberpro_booking.migrations import MIGRATIONS
-from barberpro_service.command import main
-from barberpro_service.config import Environment
+# Nothing that is imported here is garbage: to look for some only makes the start longer. Who serves or migrates turns it on again.
+gc.disable()
+
+from barberpro_booking.migrations import MIGRATIONS  # noqa: E402
+from barberpro_service.command import main  # noqa: E402
+from barberpro_service.config import Environment  # noqa: E402
 
 
 async def serve(environment: Environment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -18,6 +19,7 @@ LOG = logger(__name__)
 
 
 async def _migrate(environment: Environment, migrations: Migrations) -> None:
+    gc.enable()
     owner = environment.database_owner_dir
     directory = owner if owner.is_dir() else environment.database_dir
     settings = read_database(directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -80,6 +81,9 @@ async def serve(public: ASGIApp, management: ASGIApp, lifecycle: Lifecycle, envi
     tasks = [
         asyncio.create_task(server.serve(sockets=[listener])) for server, listener in zip(servers, sockets, strict=True)
     ]
+    # What has been imported and built stays for good: the collector, which the start does without, need never look at it.
+    gc.freeze()
+    gc.enable()
     LOG.info("serving", port=sockets[0].getsockname()[1], management_port=sockets[1].getsockname()[1])
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
