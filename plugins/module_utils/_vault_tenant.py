@@ -92,12 +92,22 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
         if not check_mode:
             vault.write(f"{found.key}/rotate")
     else:
+        _refuse_newer(tenant, options.get("version"), before["version"])
         changed = before["oldest_version"] < before["version"]
         if changed and not check_mode:
             vault.write(f"{found.key}/config", {"min_decryption_version": before["version"], "min_encryption_version": before["version"]})
     after = before if check_mode or not changed else _facts((vault.read(found.key) or {}).get("data"))
     action = ("changed" if before["exists"] else "created") if state == "present" else "destroyed" if state == "absent" else state
     return {"changed": changed, "action": action if changed else "unchanged", "key": found.name, "before": before, "after": after}
+
+
+def _refuse_newer(tenant: str, wrapped_by: int | None, newest: int) -> None:
+    """Raise PlatformError if a version was made after the one by which all is wrapped: its maker retires, when it has wrapped all anew."""
+    if wrapped_by is not None and wrapped_by != newest:
+        raise PlatformError(
+            f"tenant {tenant}: all is wrapped by version {wrapped_by} of its key, and version {newest} has been made since by another run; "
+            "no version was retired; run rotate_keys.yml again"
+        )
 
 
 def _absent(

@@ -45,6 +45,11 @@ options:
     description: What the platform says of its Vault (C(provider), C(address), C(ca), C(transit), C(auth), C(approle), C(audience)).
     type: dict
     required: true
+  version:
+    description:
+      - For O(state=retired), the version by which all is wrapped. Where a newer one has been made since, by somebody else, nothing is retired.
+      - Without it, the newest that there is.
+    type: int
   service_accounts:
     description: Service accounts of the tenant's namespace that may use the key.
     type: list
@@ -124,6 +129,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "rotated", "retired", "absent"], "default": "present"},
             "vault": {"type": "dict", "required": True},
+            "version": {"type": "int"},
             "service_accounts": {"type": "list", "elements": "str", "default": []},
             "confirm": {"type": "str"},
             "run": {"type": "dict"},
