@@ -84,9 +84,9 @@ def _infrastructure(run: Run, objects: list[dict[str, Any]], plan: Plan, host: s
     # The watch of the whole fleet says when it is worth asking.
     run.wait(obj for obj in objects if Ref.of(obj) in quotas)
     _quotas.await_live(run.resources, quotas, run.deadline, _quotas.IN_NEW if run.new_tenant else _quotas.COUNTED)
+    if changes.effective() and run.options.get("guarded"):
+        _guard.await_refusal(run.resources, run.namespace, host, run.deadline)
     run.execute(changes.select(lambda change: not _quotas.early(change)))
     run.note(Plan(_credentials(run)))
     if changes.effective():
         run.wait(obj for obj in objects if obj["kind"] in _AWAITED)
-        if run.options.get("guarded"):
-            _guard.await_refusal(run.resources, run.namespace, host, run.deadline)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard, _quotas
@@ -83,30 +83,35 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     claims = [_claims.take(resources, tenant, host, dry_run=check_mode, before_write=store.before_write)] if host else []
     engine.absent = namespace.name if created else None
     plan = engine.plan(objects)
+
+    def guarded() -> None:
+        if options.get("guarded") and not check_mode:
+            _guard.await_refusal(resources, namespace.name, host, deadline)
+
     if not check_mode and plan.effective():
         store.before_write()
         engine.announce(plan)
         store.save(record)
         try:
-            _execute(engine, plan, deadline)
+            _execute(engine, plan, deadline, guarded)
         finally:
             store.save(record)
     elif not check_mode:
         store.save(record)
+        guarded()
     credentials = complete_credentials(store, namespace.name, options, absent=created and check_mode, dry_run=check_mode)
     if not check_mode:
         waited = [Ref.of(obj) for obj in objects if obj["kind"] in ("Namespace", "ResourceQuota")]
         wait_ready(resources.client, waited, max(1.0, deadline - time.monotonic()))
-        if options.get("guarded"):
-            _guard.await_refusal(resources, namespace.name, host, deadline)
     return _result(namespace.name, [*claims, *plan.changes, *credentials], created=created)
 
 
-def _execute(engine: Engine, plan: Plan, deadline: float) -> None:
-    """Apply the plan; nobody is bound to a role, and nothing that a quota counts is made, before the quotas bind."""
+def _execute(engine: Engine, plan: Plan, deadline: float, guarded: Callable[[], None]) -> None:
+    """Apply the plan; nobody is bound to a role, and nothing that a quota counts is made, before the quotas bind and the guard rails hold."""
     first = plan.select(_quotas.early)
     engine.execute(first)
     _quotas.await_live(engine.resources, _quotas.changed(first), deadline, _quotas.COUNTED)
+    guarded()
     engine.execute(plan.select(lambda change: not _quotas.early(change)))
 
 

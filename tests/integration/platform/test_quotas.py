@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils import _quotas
+from ansible_collections.barberpro.platform.plugins.module_utils import _guard, _quotas
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
@@ -38,6 +38,21 @@ def tenant(platform: None, admin: Resources, simulated_kubeconfig: str) -> Itera
 def live(admin: Resources, tenant: Guarded) -> dict[str, Any]:
     """The tenant's quota as it is."""
     return admin.get(Ref("v1", "ResourceQuota", tenant.namespace, "tier")) or {}
+
+
+def test_nobody_is_bound_before_a_probe_is_refused(tenant: Guarded, admin: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    waited = _guard.await_refusal
+
+    def watched(resources: Resources, namespace: str, host: str, deadline: float) -> None:
+        waited(resources, namespace, host, deadline)
+        seen.append(len(admin.list("rbac.authorization.k8s.io/v1", "RoleBinding", namespace)))
+
+    monkeypatch.setattr(_guard, "await_refusal", watched)
+    assert not tenant.converge().get("failed")
+    # An unchanged tenant is tried too.
+    assert not tenant.converge()["changed"]
+    assert seen == [0, 3]
 
 
 def test_nobody_is_bound_before_the_quota_binds(tenant: Guarded, admin: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
