@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
@@ -26,6 +27,8 @@ CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": "+5491155501987"}
 CONTROL = f"control-{uuid.uuid4().hex}"
 # A copy of the tenant's backup that somebody keeps elsewhere: offboarding does not know of it, so only the destroyed key keeps it closed.
 KEPT = "kept-elsewhere/copy.dump"
+# All that an embedded node keeps; of a cluster of one's own only what its pods show.
+NODE = None if os.environ.get("BARBERPRO_KUBECONFIG") else cluster.FACTS_FILE.parent
 DATABASE = ("-n", "barberpro-data", "postgresql-0", "--")
 VAULT = ("-n", "barberpro-vault", "vault-0", "--")
 
@@ -56,21 +59,28 @@ def unwrap(token: str, key: str) -> str:
 
 
 def on_disk(text: str) -> dict[str, list[str]]:
-    """Return the files that hold a text, searched byte by byte: PostgreSQL's volume, Vault's, and the node's logs of all pods."""
-    found = {
-        "postgresql": inside(*DATABASE, "grep", "-rlaF", "--", text, "/var/lib/postgresql/data", check=False),
-        "vault": inside(*VAULT, "grep", "-rlaF", "--", text, "/vault/data", check=False),
-    }
+    """Return the files that hold a text, searched byte by byte: PostgreSQL's volume, Vault's, and all that an embedded node keeps (logs of pods that have
+    gone, volumes, images, the API server's store and its audit log); and the lines of the logs of all pods that are there."""
+    found = {"postgresql": searched(text, DATABASE, "/var/lib/postgresql/data"), "vault": searched(text, VAULT, "/vault/data")}
+    if NODE:
+        # Of what comes and goes meanwhile grep says that it is not there, with status 2; that it read the rest the controls show.
+        command = ["grep", "-rlaF", "-D", "skip", "--", text, str(NODE)]
+        found["node"] = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     logs = [
         cluster.kubectl("logs", "-n", pod["metadata"]["namespace"], pod["metadata"]["name"], "--all-containers", check=False)
         for pod in cluster.objects("pods", "--all-namespaces")
     ]
-    return {**{name: output.split() for name, output in found.items()}, "logs": [line for log in logs for line in log.splitlines() if text in line]}
+    return {**found, "logs": [line for log in logs for line in log.splitlines() if text in line]}
+
+
+def searched(text: str, pod: tuple[str, ...], folder: str) -> list[str]:
+    """Return the files of a pod's folder that hold a text. A search that could not be made is an error, one that finds nothing is none."""
+    return inside(*pod, "sh", "-c", 'grep -rlaF -- "$0" "$1" || test $? -eq 1', text, folder).splitlines()
 
 
 def nowhere() -> dict[str, list[str]]:
     """What a search that finds nothing returns."""
-    return {"postgresql": [], "vault": [], "logs": []}
+    return {"postgresql": [], "vault": [], **({"node": []} if NODE else {}), "logs": []}
 
 
 def slots(tenant: str, most: int) -> list[dict[str, Any]]:
@@ -167,6 +177,11 @@ def test_the_volume_holds_no_customer_and_the_search_would_find_one(boedo: str) 
     assert on_disk(CANARY["name"]) == nowhere()
     assert on_disk(CANARY["phone"]) == nowhere()
     assert on_disk(CONTROL)["postgresql"]
+    # What everybody may know is found in all of these places, so the search reads them.
+    known = on_disk(boedo)
+    assert [place for place in nowhere() if not known[place] and place != "postgresql"] == []
+    if NODE:
+        assert {"logs", "storage", "var"} <= {Path(file).relative_to(NODE).parts[0] for file in known["node"]}
 
 
 def test_a_backup_holds_no_customer_and_the_search_would_find_one(boedo: str) -> None:

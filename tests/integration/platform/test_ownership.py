@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
-from .baseline import good, named, template
+from .baseline import changed, good, named, template
 from .conftest import DEPLOYER, IMAGE, NAMESPACES, Guarded, Identity, identity
 
 pytestmark = pytest.mark.simulated
@@ -125,6 +125,19 @@ def test_subresources_are_no_way_round(shop: Guarded, stranger: Identity, admin:
     assert "control ownership: " in stranger.patch(pod, {"spec": {"ephemeralContainers": []}, "metadata": {"labels": {"a": "b"}}})
     said = stranger._asked("POST", f"{path}/exec?command=id&container=main&stdout=true")
     assert f"control ownership: pods/exec of {shop.namespace}/{pod.name} could reach a pod of the platform, user stranger@{shop.name} may not ask" in said
+
+
+@pytest.mark.parametrize(("version", "kind"), [("apps/v1", "DaemonSet"), ("apps/v1", "ReplicaSet"), ("v1", "PodTemplate"), ("v1", "ReplicationController")])
+def test_kinds_that_no_role_of_a_tenant_makes_obey_the_rules_of_images(version: str, kind: str, shop: Guarded, stranger: Identity) -> None:
+    selector: dict[str, Any] = {"app": "mine"} if version == "v1" else {"matchLabels": {"app": "mine"}}
+    body: dict[str, Any] = {"selector": selector, "template": template()}
+    obj = named(shop, version, kind, **({"template": template()} if kind == "PodTemplate" else {"spec": body}))
+    at = "template" if kind == "PodTemplate" else "spec.template"
+    # The quota has no room for a ReplicationController, good or not.
+    assert stranger.create(obj) == "" or kind == "ReplicationController"
+    for where, wrong in (("containers.0.image", FOREIGN), ("initContainers", [{**template()["spec"]["containers"][0], "name": "first", "image": FOREIGN}])):
+        said = stranger.create(changed(obj, f"{at}.spec.{where}", wrong))
+        assert f"control images: {kind} {shop.namespace}/mine: image {FOREIGN} " in said
 
 
 @pytest.mark.parametrize("image", [FOREIGN, IMAGE.replace("@sha256:", ":1@sha1:")])
