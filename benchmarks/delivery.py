@@ -16,9 +16,18 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 
 from benchmarks import converge, embedded, peers, tenants
 from benchmarks.site import Site
+from benchmarks.targets import Target, judged
 from tests.support.gateway import Gateway
 
 SORT = "delivery"
+# Of this many tenants; a smaller fleet is a look.
+FLEET = 1000
+TARGETS = (
+    Target("seconds.ours", "<=", 60), Target("ratio.kubectl_ssa", ">=", 1.5), Target("ratio.helm", ">=", 10), Target("ratio.kapp", ">", 1),
+    Target("ratio.k8s_module_loop", ">=", 300), Target("unchanged_share", "<=", 0.5), Target("resource_versions_changed", "<=", 0),
+    Target("rollback_seconds.one_embedded.p99", "<=", 10), Target("rollback_seconds.fleet_simulated.seconds", "<=", 60),
+    Target("deploy_seconds", "<=", 15), Target("new_tenant_seconds", "<=", 120), Target("dry_run_seconds", "<=", 3),
+)  # fmt: skip
 
 
 def rolled_back(site: Site, count: int) -> dict[str, Any]:
@@ -67,7 +76,7 @@ def one_at_a_time(site: Site, count: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, write, print; 1 when the second run has written something."""
+    """Measure, write, print; 1 when the second run has written something, or a whole fleet misses a target."""
     chosen = converge.options(__doc__, "delivery.json")
     begun = time.monotonic()
     result: dict[str, Any] = {"machine": converge.machine(), "tenants": chosen.tenants, "objects_per_tenant": tenants.OBJECTS}
@@ -98,9 +107,14 @@ def main() -> int:
     single = embedded.measure(0 if chosen.bare else 5, converge.say)
     result["rollback_seconds"]["one_embedded"] = single.pop("rollback_embedded", None)
     result |= single
+    result["unchanged_share"] = round(result["unchanged_seconds"] / result["seconds"]["ours"], 3)
+    result["targets"] = judged(result, TARGETS)
     result["benchmark_seconds"] = round(time.monotonic() - begun)
     converge.write(chosen, result)
-    return 0 if result["resource_versions_changed"] == 0 else 1
+    missed = result["targets"]["missed"] if chosen.tenants >= FLEET else []
+    for line in missed:
+        converge.say(f"target missed: {line}")
+    return 1 if missed or result["resource_versions_changed"] else 0
 
 
 if __name__ == "__main__":
