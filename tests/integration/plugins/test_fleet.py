@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.modules import fleet
 
 from tests.support import modules
+from tests.support.kills import TIMEOUT, points
 
 from .conftest import Gateway, Shop
-from .test_killed import STRIDE, Killed, Killer, state
+from .test_killed import state
 
 pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
 
@@ -165,26 +167,19 @@ def test_names_are_judged_before_anything_is_begun(three: list[Shop]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT)
 def test_killed_at_its_writes_a_fleet_is_called_again_with_other_content(shops: Callable[[], Shop]) -> None:
     """`make test` tries every fifth point, and `make crash` all of them."""
     pair = [shops(), shops()]
     call(pair, [shop.set() for shop in pair])
-    points = 0
-    for number in range(1, 60, STRIDE):
-        killed = False
-        with Killer(number)():
-            try:
-                call(pair, [shop.set(image=f"shop:killed-{number}", extra=("left-behind",)) for shop in pair])
-            except Killed:
-                killed = True
-        if not killed:
-            break
-        points += 1
-        told = call(pair, [shop.set(image=f"shop:after-{number}") for shop in pair])
+    for point in points():
+        sets = [shop.set(image=f"shop:killed-{point.number}", extra=("left-behind",)) for shop in pair]
+        if not point.kills(partial(call, pair, sets)):
+            continue
+        told = call(pair, [shop.set(image=f"shop:after-{point.number}") for shop in pair])
         assert results(told) == ["changed", "changed"], told
         for shop, item in zip(pair, told["tenants"], strict=True):
             found = state(shop)
             assert found["backend"] == f"booking-{item['revision']}"
             assert {name for name in found["names"] if name.startswith(("Deployment", "ConfigMap"))} == {f"Deployment/booking-{item['revision']}"}
             assert (found["finished"], found["pending"], found["unknown"]) == (True, None, [])
-    assert points >= 20 // STRIDE

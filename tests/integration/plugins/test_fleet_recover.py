@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -10,12 +11,14 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _undo
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 
+from tests.support.kills import TIMEOUT, points
+
 from .conftest import Gateway, Kubectl, Shop
 from .test_fleet import call, results
-from .test_killed import STRIDE, Killed, Killer, state
+from .test_killed import state
 from .test_transaction import dead, journal, lease
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(TIMEOUT), pytest.mark.slow]
 
 
 def who(shop: Shop, name: str, operation: str = "deploy") -> dict[str, Any]:
@@ -28,25 +31,17 @@ def assert_closed(kubectl: Kubectl, shop: Shop) -> None:
     assert not lease(kubectl, shop).get("holderIdentity")
 
 
-def killed_at(number: int, shops: list[Shop], sets: list[list[dict[str, Any]]] | None = None, **options: Any) -> bool:
-    with Killer(number)():
-        try:
-            call(shops, sets, **options)
-        except Killed:
-            return True
-    return False
-
-
 @pytest.mark.parametrize("same", [True, False])
 def test_a_deploy_killed_at_its_writes(shops: Callable[[], Shop], kubectl: Kubectl, same: bool) -> None:
     """Called again with the same content it is gone on with, with other content undone first; `make crash` tries all points."""
     shop = shops()
     call([shop], [shop.set()], run=who(shop, "first"))
     recovered = []
-    for number in range(1, 60, STRIDE):
-        wanted = shop.set(image=f"shop:killed-{number}", extra=("left-behind",))
-        if not killed_at(number, [shop], [wanted], run=who(shop, f"killed-{number}")):
-            break
+    for point in points():
+        number = point.number
+        wanted, run = shop.set(image=f"shop:killed-{number}", extra=("left-behind",)), who(shop, f"killed-{number}")
+        if not point.kills(partial(call, [shop], [wanted], run=run)):
+            continue
         after = wanted if same else shop.set(image=f"shop:after-{number}")
         told = call([shop], [after], run=who(shop, f"after-{number}"))
         item = told["tenants"][0]
@@ -60,18 +55,18 @@ def test_a_deploy_killed_at_its_writes(shops: Callable[[], Shop], kubectl: Kubec
         assert (found["finished"], found["pending"], found["unknown"]) == (True, None, [])
         assert_closed(kubectl, shop)
         assert results(call([shop], [after], run=who(shop, f"again-{number}"))) == ["unchanged"]
-    assert len(recovered) >= 15 // STRIDE
     assert recovered.count("gone on with" if same else "undone") >= len(recovered) // 2
 
 
-@pytest.mark.parametrize("number", range(1, 10, 2))
-def test_a_first_deploy_killed_at_its_writes(shops: Callable[[], Shop], kubectl: Kubectl, number: int) -> None:
-    shop = shops()
-    assert killed_at(number, [shop], [shop.set(extra=("left-behind",))], run=who(shop, "killed"))
-    told = call([shop], [shop.set(image="shop:2")], run=who(shop, "after"))
-    assert results(told) == ["changed"], told
-    assert {name for name in state(shop)["names"] if name.startswith(("Deployment", "ConfigMap"))} == {f"Deployment/{shop.backend()}"}
-    assert_closed(kubectl, shop)
+def test_a_first_deploy_killed_at_its_writes(shops: Callable[[], Shop], kubectl: Kubectl) -> None:
+    for point in points():
+        shop = shops()
+        if not point.kills(partial(call, [shop], [shop.set(extra=("left-behind",))], run=who(shop, "killed"))):
+            continue
+        told = call([shop], [shop.set(image="shop:2")], run=who(shop, "after"))
+        assert results(told) == ["changed"], told
+        assert {name for name in state(shop)["names"] if name.startswith(("Deployment", "ConfigMap"))} == {f"Deployment/{shop.backend()}"}
+        assert_closed(kubectl, shop)
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -80,15 +75,14 @@ def test_a_rollback_killed_at_its_writes_goes_back_once(shops: Callable[[], Shop
     shop = shops()
     for image in ("shop:1", "shop:2"):
         call([shop], [shop.set(image=image)], run=who(shop, image))
-    points = 0
-    for number in range(1, 60, STRIDE):
+    for point in points():
+        number = point.number
         call([shop], [shop.set(image=f"shop:next-{number}")], run=who(shop, f"next-{number}"))
         # The newest that is kept before the one that serves.
         target = int(shop.backend().removeprefix("booking-r")) - 1
         options: dict[str, Any] = {"state": "rolled_back", **({"to_revision": target} if named else {})}
-        if not killed_at(number, [shop], run=who(shop, f"killed-{number}", "roll back"), **options):
-            break
-        points += 1
+        if not point.kills(partial(call, [shop], run=who(shop, f"killed-{number}", "roll back"), **options)):
+            continue
         if (found := journal(kubectl, shop))["closed"] and found["run"]["id"] == f"killed-{number}":
             # It was killed when it had said that it was at its end: another call would be another return.
             assert shop.backend() == f"booking-r{target}"
@@ -100,7 +94,6 @@ def test_a_rollback_killed_at_its_writes_goes_back_once(shops: Callable[[], Shop
         assert (found["backend"], found["finished"], found["pending"]) == (f"booking-r{target}", True, None)
         assert {name for name in found["names"] if name.startswith("Deployment")} == {f"Deployment/booking-r{target}"}
         assert_closed(kubectl, shop)
-    assert points >= 10 // STRIDE
 
 
 def test_a_rollback_that_fails_is_undone_and_can_be_tried_again(shops: Callable[[], Shop], kubectl: Kubectl) -> None:

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
-from unittest import mock
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+
+from tests.support.kills import TIMEOUT, points
 
 from .conftest import Shop
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600), pytest.mark.slow]
-WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-STRIDE = int(os.environ.get("BARBERPRO_CRASH_STRIDE", "5"))
-
-
-class Killed(BaseException):
-    """No code catches it, and no request of the killed process reaches the server afterwards."""
-
-
-class Killer:
-    """Lets ``left`` writes through; the server carries out the last one, and nothing is sent after it."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def __call__(self) -> Any:
-        real, killer = Client.send, self
-
-        def send(client: Client, method: str, path: str, **options: Any) -> Any:
-            # The gateway of these tests is another process; a killed process's watches end without a word.
-            if not threading.current_thread().name.startswith("watch"):
-                if killer.left <= 0:
-                    raise Killed
-                killer.left -= method in WRITES and "dryRun=All" not in path
-            return real(client, method, path, **options)
-
-        return mock.patch.object(Client, "send", send)
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(TIMEOUT), pytest.mark.slow]
 
 
 def state(shop: Shop) -> dict[str, Any]:
@@ -61,15 +35,9 @@ def state(shop: Shop) -> dict[str, Any]:
 def test_killed_at_every_write_of_an_update(shop: Shop) -> None:
     """A point takes seconds, so that `make test` tries some, and `make crash` all."""
     shop.deploy(shop.set())
-    points = 0
-    for number in range(1, 60, STRIDE):
-        objects = shop.set(image=f"shop:{number}", extra=(f"only-{number}",))
-        killed = False
-        with Killer(number)():
-            try:
-                shop.deploy(objects)
-            except Killed:
-                killed = True
+    for point in points():
+        objects = shop.set(image=f"shop:{point.number}", extra=(f"only-{point.number}",))
+        killed = point.kills(partial(shop.deploy, objects))
         plan = shop.release("planned", objects)
         assert not plan.get("failed"), plan
         assert killed or not plan["changed"]
@@ -80,42 +48,50 @@ def test_killed_at_every_write_of_an_update(shop: Shop) -> None:
         assert {name for name in found["names"] if name.startswith(("Deployment", "Job", "ConfigMap"))} == {
             f"Deployment/booking-{revision}",
             f"Job/migrate-{revision}",
-            f"ConfigMap/only-{number}",
+            f"ConfigMap/only-{point.number}",
         }
         assert (found["finished"], found["pending"], found["unknown"]) == (True, None, [])
         assert shop.release("planned", objects)["changed"] is False
-        if not killed:
-            break
-        points += 1
-    assert points * STRIDE >= 15
 
 
-@pytest.mark.parametrize("number", range(1, 13, 2))
-def test_killed_first_deploy_is_finished_or_removed(shop: Shop, number: int) -> None:
-    objects = shop.set()
-    with Killer(number)(), pytest.raises(Killed):
+def test_killed_first_deploy_is_finished_by_the_next(shops: Callable[[], Shop]) -> None:
+    for point in points(8):
+        shop = shops()
+        objects = shop.set()
+        if not point.kills(partial(shop.deploy, objects)):
+            continue
         shop.deploy(objects)
-    plan = shop.release("planned", objects)
-    if number % 4 == 1:
-        shop.deploy(objects)
-        assert state(shop)["backend"] == "booking-r1"
-        return
-    result = shop.release("reverted", **({"previous": plan["previous"]} if plan["previous"] else {}))
-    assert not result.get("failed"), result
-    assert shop.kubectl("get", "namespace", shop.namespace, "--ignore-not-found") == ""
+        found = state(shop)
+        assert (found["backend"], found["finished"], found["pending"], found["unknown"]) == ("booking-r1", True, None, [])
 
 
-@pytest.mark.parametrize("number", [1, 3, 5, 7, 9])
-def test_killed_rollback_is_finished_by_the_next(shop: Shop, number: int) -> None:
-    shop.deploy(shop.set(extra=("one",)))
-    shop.deploy(shop.set(image="shop:2", extra=("two",)))
-    with Killer(number)():
-        try:
-            shop.release("rolled_back", to_revision=1)
-        except Killed:
-            assert shop.backend() in ("booking-r1", "booking-r2")
-    result = shop.release("rolled_back", to_revision=1)
-    assert not result.get("failed"), result
-    assert shop.kubectl.names("deploy", shop.namespace) == {"Deployment/booking-r1"}
-    assert (result["current"], result["kept"]) == (1, [1, 2])
-    assert shop.release("planned", shop.set(extra=("one",)))["changed"] is False
+def test_killed_first_deploy_is_removed(shops: Callable[[], Shop]) -> None:
+    for point in points(8):
+        shop = shops()
+        objects = shop.set()
+        if not point.kills(partial(shop.deploy, objects)):
+            continue
+        plan = shop.release("planned", objects)
+        result = shop.release("reverted", **({"previous": plan["previous"]} if plan["previous"] else {}))
+        assert not result.get("failed"), result
+        if plan["previous"]:
+            # Killed when it was promoted: that one serves, and is what there is to return to.
+            found = state(shop)
+            assert (plan["previous"], found["backend"], found["finished"], found["pending"]) == (1, "booking-r1", True, None)
+        else:
+            assert shop.kubectl("get", "namespace", shop.namespace, "--ignore-not-found") == ""
+
+
+def test_killed_rollback_is_finished_by_the_next(shops: Callable[[], Shop]) -> None:
+    for point in points():
+        shop = shops()
+        shop.deploy(shop.set(extra=("one",)))
+        shop.deploy(shop.set(image="shop:2", extra=("two",)))
+        if not point.kills(partial(shop.release, "rolled_back", to_revision=1)):
+            continue
+        assert shop.backend() in ("booking-r1", "booking-r2")
+        result = shop.release("rolled_back", to_revision=1)
+        assert not result.get("failed"), result
+        assert shop.kubectl.names("deploy", shop.namespace) == {"Deployment/booking-r1"}
+        assert (result["current"], result["kept"]) == (1, [1, 2])
+        assert shop.release("planned", shop.set(extra=("one",)))["changed"] is False

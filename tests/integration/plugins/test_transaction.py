@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
 from ansible_collections.barberpro.platform.plugins.modules import offboarding, stage_gate, transaction
 
 from tests.support import modules
+from tests.support.kills import TIMEOUT, Killed, Killer, points
 
 from .conftest import Kubectl, Shop
-from .test_killed import STRIDE, Killed, Killer, state
+from .test_killed import state
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(TIMEOUT)]
 SETTINGS = {"state": "staged", "wait_timeout": 30, "preflight_namespace": "barberpro-preflight", "keep": 10}
 
 
@@ -271,16 +273,10 @@ def test_killed_at_every_write_then_other_content(shop: Shop, kubectl: Kubectl) 
     """
     Operator(shop, shop.set()).deploy()
     seen = set()
-    for number in range(1, 80, STRIDE):
-        killed = False
-        with Killer(number)():
-            try:
-                dead(shop, shop.set(image=f"shop:killed-{number}", extra=("left-behind",))).deploy()
-            except Killed:
-                killed = True
-        if not killed:
-            break
-        seen.add(Operator(shop, objects := shop.set(image=f"shop:after-{number}")).deploy())
+    for point in points():
+        if not point.kills(dead(shop, shop.set(image=f"shop:killed-{point.number}", extra=("left-behind",))).deploy):
+            continue
+        seen.add(Operator(shop, objects := shop.set(image=f"shop:after-{point.number}")).deploy())
         found = state(shop)
         revision = shop.release("planned", objects)["revision"]
         assert found["backend"] == f"booking-{revision}"
@@ -291,17 +287,47 @@ def test_killed_at_every_write_then_other_content(shop: Shop, kubectl: Kubectl) 
         assert (found["finished"], found["pending"], found["unknown"]) == (True, None, [])
         assert journal(kubectl, shop)["outcome"] == "succeeded"
         assert "holderIdentity" not in lease(kubectl, shop)
-    assert number >= 25
     assert seen >= {"undo", "finish"}
 
 
-@pytest.mark.parametrize("number", [3, 7, 11, 15])
-def test_a_killed_first_deploy_and_then_other_content(shop: Shop, number: int) -> None:
-    with Killer(number)(), pytest.raises(Killed):
-        dead(shop, shop.set(extra=("left-behind",))).deploy()
-    assert Operator(shop, objects := shop.set()).deploy() == "undo"
-    assert not {name for name in state(shop)["names"] if name.startswith("ConfigMap")}
-    assert shop.release("planned", objects)["changed"] is False
+def test_a_killed_first_deploy_and_then_other_content(shops: Callable[[], Shop]) -> None:
+    """Only before the journal is there, and when it is closed, is there nothing to clear up."""
+    seen = []
+    for point in points(10):
+        shop = shops()
+        if not point.kills(dead(shop, shop.set(extra=("left-behind",))).deploy):
+            continue
+        seen.append(Operator(shop, objects := shop.set()).deploy())
+        assert not {name for name in state(shop)["names"] if name.startswith("ConfigMap")}
+        assert shop.release("planned", objects)["changed"] is False
+    assert [following for following in seen if following != "none"] == ["undo"] * seen.count("undo") + ["finish"] * seen.count("finish")
+    assert "undo" in seen
+
+
+@pytest.mark.parametrize("made", ["jobs/migrate-r2", "services/booking-r2"])
+def test_killed_when_it_has_made_an_object_anew_and_then_other_content(shop: Shop, kubectl: Kubectl, made: str) -> None:
+    """What replaces a failed Job, or what was deleted by hand, has another uid than the record of the run before says."""
+    Operator(shop, shop.set()).deploy()
+    failing = shop.set(image="shop:2")
+    job = next(obj for obj in failing if obj["kind"] == "Job")
+    job["spec"]["activeDeadlineSeconds"] = 1
+    job["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "nowhere"}
+    first = dead(shop, failing)
+    first.plan()
+    assert not shop.tenant(failing, run=first.run).get("failed")
+    told = shop.release("staged", failing, run=first.run)
+    assert "migrate-r2" in told["msg"], told
+    kubectl("wait", "--for=condition=Failed", "job/migrate-r2", "-n", shop.namespace, "--timeout=30s")
+    plural, _slash, name = made.partition("/")
+    before = kubectl.json(plural, name, "-n", shop.namespace)["metadata"]["uid"]
+    if plural == "services":
+        kubectl("delete", plural, name, "-n", shop.namespace)
+    with Killer(1, lambda method, path: method == "PATCH" and f"/{made}?" in path)(), pytest.raises(Killed):
+        dead(shop, failing).deploy()
+    assert kubectl.json(plural, name, "-n", shop.namespace)["metadata"]["uid"] != before
+    assert Operator(shop, shop.set(image="shop:3")).deploy() == "undo"
+    assert kubectl.names("deploy,svc,job", shop.namespace) == {"Deployment/booking-r3", "Service/booking-r3", "Job/migrate-r3"}
+    assert state(shop)["unknown"] == []
 
 
 def test_a_step_that_is_intended_again_keeps_what_its_undo_needs(shop: Shop) -> None:
