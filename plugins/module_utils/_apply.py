@@ -140,9 +140,8 @@ class Engine:
         wanted = self.check(desired)
         removable = {key: ref_of_key(key, self.entries[key].api_version) for key in remove if key in self.entries and key not in wanted}
         live = self.live([*(Ref.of(obj) for obj in wanted.values()), *removable.values()])
-        client = self.resources.client
         renamed = _renaming.renamings(wanted.values(), live)
-        changes = checked(client.map(lambda item: self._judge(item[1], live.get(item[0]), renamed), list(wanted.items())))
+        changes = checked(self.resources.client.map(lambda item: self._judge(item[1], live.get(item[0]), renamed), list(wanted.items())))
         for key, ref in removable.items():
             if self._may_delete(key, ref, live.get(key)):
                 changes.append(Change(ref, "deleted", self.entries[key].phase, before=live[key]))
@@ -235,11 +234,18 @@ class Engine:
                 "change it back there, leave it out of the template, or take it over with force_conflicts"
             ) from error
 
-    def announce(self, plan: Plan) -> None:
-        """Note the objects that will be created, so that a killed run leaves nothing that nobody owns. The caller saves the record."""
+    def announce(self, plan: Plan) -> bool:
+        """Note the objects that will be made, so that a killed run leaves nothing that nobody owns. The caller saves the record.
+
+        What is made anew gets another uid than the recorded one, and would pass for somebody else's by that. Returns whether there is any.
+        """
+        anew = False
         for change in plan.changes:
-            if change.action == "created" and change.desired is not None and change.ref.key not in self.entries:
+            known = self.entries.get(change.ref.key)
+            if change.desired is not None and (change.action == "created" or change.recreate) and (known is None or known.uid is not None):
+                anew = anew or known is not None
                 self.entries[change.ref.key] = Entry(None, digest(change.desired), None, change.ref.api_version, change.phase)
+        return anew
 
     def execute(self, plan: Plan) -> None:
         """Apply the plan wave by wave, then delete in the opposite order. All objects of a wave are tried, then the first error raised."""
@@ -268,7 +274,8 @@ class Engine:
         uid = ((change.before or {}).get("metadata") or {}).get("uid")
         self.before_write()
         self.resources.delete(change.ref, uid=uid)
-        self.entries.pop(change.ref.key, None)
+        if not change.recreate:  # else its intent stays: an apply whose answer gets lost leaves nothing that nobody owns, either
+            self.entries.pop(change.ref.key, None)
 
     def remember(self, obj: Mapping[str, Any], live: Mapping[str, Any]) -> None:
         """Record that ``live`` is what ``obj`` asks for."""

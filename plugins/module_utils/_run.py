@@ -102,12 +102,11 @@ class Run:
     def begin(self, number: int, plan: Plan | None = None) -> None:
         """Store the asked set and note it as pending, with the intents of ``plan``; nothing when it is the current one.
 
-        With a plan the record is not written where the stored set says the same; see _store.
+        With a plan the record is not written where the stored set says the same, which it does not of objects that are made anew; see _store.
         """
         if self.dry:
             return
-        if plan is not None:
-            self.engine.announce(plan)
+        anew = plan is not None and self.engine.announce(plan)
         if number == self.record.current:
             if plan is not None:
                 self.save()
@@ -119,7 +118,7 @@ class Run:
         self.record.highest = max(self.record.highest, number)
         # What a killed run has staged is none to return to; its objects are in the record and go when this run finishes.
         left = {superseded or number, *self.unrecorded} - {number}
-        if plan is None or left or number <= self.record.written:
+        if plan is None or left or anew or number <= self.record.written:
             self.save()
         self.drop_revisions(left)
 
