@@ -158,12 +158,16 @@ def _undone(fleet: _Fleet, failed: Run, taken: bool) -> dict[str, Any]:
             with suppress(PlatformError):
                 failed.transaction.lease.release()
         return {}
-    previous = failed.record.finished
+    previous = failed.finished_before
     # Whoever has taken the lease since puts the tenant right, or has done so already: with this fence only the lease that this run has still fits.
     fenced = {**failed.transaction.run, "fence": HELD} if failed.transaction.run else None
     options = {**failed.options, "state": "reverted", "previous": previous, "run": fenced}
     try:
         run = Run(fleet.client, options, False, waiter=fleet.lookout.wait)
+        if run.record.finished == failed.record.finished:
+            # What this run had noted as ended well before it failed is none to return to.
+            run.record.proven -= {failed.record.finished} - failed.proven_before
+            run.record.finished = previous
         with run.transaction.step("reverted"):
             reverted(run)
         if failed.transaction.begun or taken:

@@ -45,6 +45,8 @@ class Run:
         # Before anything else is read: a run that ends after this is not in what this one sees.
         self.fence = self.transaction.lease.fence() if options["state"] == "planned" else None
         self.record, self.kept = self.store.opened()
+        # What the way back of this run leads to, whatever it has noted since; see conclude.
+        self.finished_before, self.proven_before = self.record.finished, frozenset(self.record.proven)
         # Sets of runs that were killed before the record knew of them: none of them is a revision to return to.
         self.unrecorded = {number for number in self.kept if number > self.record.written}
         self.deadline = time.monotonic() + float(options["wait_timeout"])
@@ -220,11 +222,15 @@ def in_phase(objects: Iterable[dict[str, Any]], *phases: str) -> list[dict[str, 
 
 
 def conclude(run: Run, number: int) -> None:
-    """Note that a run has ended well, and trim the history: the newest ``keep``, never the current one."""
+    """Note that a run has ended well, and trim the history: the newest ``keep``, never the current one.
+
+    The history is trimmed when the record is written: until then a run that fails needs the revision that served before, however few are kept.
+    """
     run.drop_revisions({run.record.pending or number, *run.unrecorded} - {number})
     newest = sorted(run.kept, reverse=True)[: max(1, int(run.options["keep"]))]
-    run.drop_revisions(other for other in list(run.kept) if other not in newest and other != number)
+    old = {other for other in run.kept if other not in newest and other != number}
     if not run.dry:
         run.record.current, run.record.pending, run.record.finished = number, None, number
-        run.record.proven = (run.record.proven | {number}) & set(run.kept)
+        run.record.proven = (run.record.proven | {number}) & (set(run.kept) - old)
         run.save()
+    run.drop_revisions(old)

@@ -14,12 +14,15 @@ from ansible_collections.barberpro.platform.plugins.filter.run_identity import r
 from ansible_collections.barberpro.platform.plugins.module_utils import _fleet, _lease
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._store import Record, Store
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 from tests.support.kept_objects import Kept, kept_objects
 from tests.support.loopback import Request
 
 SYSTEM = "/api/v1/namespaces/barberpro-system"
 JOURNAL = f"{SYSTEM}/secrets/journal-a"
+RECORD = f"{SYSTEM}/secrets/release-a-record"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/barberpro-system/leases/tenant-a"
 NAMESPACE = "/api/v1/namespaces/tenant-a"
 TENANT = {"barberpro.platform/tenant": "a"}
@@ -34,18 +37,32 @@ RUN = {**run_identity("a", "deploy"), "id": "fleet"}
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Kept]:
     with kept_objects(tmp_path) as found:
+        found.put(SYSTEM, {"metadata": {"name": "barberpro-system"}, "status": {"phase": "Active"}})
         found.put(NAMESPACE, {"metadata": {"name": "tenant-a", "labels": TENANT}, "status": {"phase": "Active"}})
         yield found
 
 
-def deploy(kept: Kept) -> dict[str, Any]:
-    """Deploy tenant a by a fleet that fails; return what is told of it."""
+def converge(kept: Kept, value: str = "value", keep: int = 10) -> dict[str, Any]:
+    """Deploy tenant a by a fleet; return what is told of it."""
     client = Client.from_options({"kubeconfig": kept.kubeconfig, "request_timeout": 5, "outage_timeout": 0})
-    options = {"state": "deployed", "tenants": [{"name": "a", "objects": OBJECTS}], "wait_timeout": 5, "keep": 10, "run": RUN}
+    objects = [{**obj, "data": {"key": value}} for obj in OBJECTS]
+    options = {"state": "deployed", "tenants": [{"name": "a", "objects": objects}], "wait_timeout": 5, "keep": keep, "run": RUN}
+    told: dict[str, Any] = _fleet.converge(client, options, False)["tenants"][0]
+    return told
+
+
+def deploy(kept: Kept, value: str = "value", keep: int = 10) -> dict[str, Any]:
+    """Deploy tenant a by a fleet that fails; return what is told of it."""
     with pytest.raises(PlatformError) as failed:
-        _fleet.converge(client, options, False)
+        converge(kept, value, keep)
     told: dict[str, Any] = failed.value.details["tenants"][0]
     return told
+
+
+def record(kept: Kept) -> dict[str, Any]:
+    """Return the tenant's record as it is stored."""
+    found: dict[str, Any] = json.loads(base64.b64decode(kept.objects[RECORD]["data"]["record"]))
+    return found
 
 
 def journal(document: dict[str, Any]) -> dict[str, Any]:
@@ -88,3 +105,50 @@ def test_a_run_that_was_overtaken_leaves_the_tenant_to_who_has_it(kept: Kept, mo
     assert json.loads(base64.b64decode(kept.objects[JOURNAL]["data"]["journal"])) == closed
     assert NAMESPACE in kept.objects
     assert "DELETE" not in {request.method for request in kept.log}
+
+
+@pytest.fixture
+def last_save_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of a run that has ended well with r2 cannot be written."""
+    save = Store.save
+
+    def saved(store: Store, asked: Record) -> bool:
+        if asked.finished == 2:
+            raise PlatformError("no answer")
+        return save(store, asked)
+
+    monkeypatch.setattr(Store, "save", saved)
+
+
+@pytest.fixture
+def end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal of a run that has ended well cannot be closed."""
+    end = Transaction.end
+
+    def ended(transaction: Transaction, outcome: str) -> bool:
+        if outcome == "succeeded":
+            raise PlatformError("no answer")
+        return end(transaction, outcome)
+
+    monkeypatch.setattr(Transaction, "end", ended)
+
+
+@pytest.mark.parametrize(("failure", "keep"), [("last_save_fails", 10), ("last_save_fails", 1), ("end_fails", 10)])
+def test_a_deploy_that_fails_at_its_very_end_returns_to_what_was_before_it(kept: Kept, request: pytest.FixtureRequest, failure: str, keep: int) -> None:
+    assert converge(kept)["revision"] == "r1"
+    request.getfixturevalue(failure)
+    told = deploy(kept, "other", keep)
+    assert (told["msg"], told["undone"], told["undo_msg"]) == ("no answer", True, "returned to r1")
+    assert kept.objects[f"{NAMESPACE}/configmaps/one"]["data"] == {"key": "value"}
+    stored = record(kept)
+    assert (stored["current"], stored["pending"], stored["finished"], stored["proven"]) == (1, None, 1, [1])
+    # What was undone is none that a later return could lead to.
+    assert [path for path in kept.objects if "/release-a-r" in path and path != RECORD] == [f"{SYSTEM}/secrets/release-a-r1-0"]
+
+
+@pytest.mark.usefixtures("end_fails")
+def test_a_first_deploy_that_fails_at_its_very_end_is_removed(kept: Kept) -> None:
+    told = deploy(kept)
+    assert (told["undone"], told["undo_msg"]) == (True, "what its first deploy had made was removed")
+    assert NAMESPACE not in kept.objects or f"{NAMESPACE}/configmaps/one" not in kept.objects
+    assert [path for path in kept.objects if "/release-a-r" in path and path != RECORD] == []
