@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed, Clients
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_prometheus import ask
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import BAD, Tenant
+from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import BAD, Rule, Tenant
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources
 
 LABEL = f"{PREFIX}/fleet"
@@ -22,6 +22,8 @@ NAMESPACE = "barberpro-system"
 KEPT = 10
 MOST_AT_ONCE = 100
 LONGEST = datetime.timedelta(days=1)
+# Two answers of the services to Prometheus, which asks every 30 s: of less time nothing is known.
+SHORTEST = 60
 REQUESTS = "barberpro_http_request_duration_seconds_count"
 
 
@@ -84,40 +86,43 @@ def _forget_old(resources: Resources) -> None:
     items = sorted(resources.list("v1", "ConfigMap", NAMESPACE, labels=LABEL), key=lambda item: str(item["metadata"]["name"]))
     for item in items[:-KEPT]:
         document = json.loads((item.get("data") or {}).get("fleet.json") or "{}")
-        if document.get("ended") or not _is_young(document.get("began")):
+        if document.get("ended") or not _is_young(document.get("began"), resources.client.now()):
             resources.delete(Ref("v1", "ConfigMap", NAMESPACE, item["metadata"]["name"]))
 
 
-def _is_young(began: str | None) -> bool:
+def _is_young(began: str | None, now: float) -> bool:
     """Return whether a fleet that began then may be at work still."""
-    return bool(began) and datetime.datetime.fromisoformat(str(began)) > datetime.datetime.now(datetime.UTC) - LONGEST
+    return bool(began) and datetime.datetime.fromisoformat(str(began)).timestamp() > now - LONGEST.total_seconds()
 
 
-def carried(document: Mapping[str, Any], release: str, settings: Mapping[str, str], excused: Sequence[str]) -> list[Tenant]:
+def carried(document: Mapping[str, Any], options: Mapping[str, Any], rule: Rule) -> list[Tenant]:
     """Return how the tenants of a recorded run fared, and those of the runs that it resumed itself, in the order in which they were first tried.
 
-    A tenant whose ``settings`` (a hash by tenant) are others by now is left out, since its outcome was that of others; so is the failure of
-    one that is ``excused``. Raises PlatformError when the run deployed another release, or when one is excused that did not go wrong.
+    One of this run's tenants whose ``settings`` (a hash by tenant) are others by now is left out, since its outcome was that of others; one that
+    this run leaves alone is not, since nothing says that they are. Left out is also the failure of one that is ``excused``. Raises PlatformError
+    when the run deployed another release, or when one is excused of which ``rule`` does not say that it went wrong.
     """
-    if document["release"] != release:
+    if document["release"] != options["release"]:
         raise PlatformError(
-            f"fleet {document['fleet']} deployed other images ({document['release']}, now {release}), so its tenants are not done; "
+            f"fleet {document['fleet']} deployed other images ({document['release']}, now {options['release']}), so its tenants are not done; "
             "run without fleet_resume"
         )
     newest = {entry["name"]: Tenant(**entry) for entry in [*document.get("earlier", []), *document["tenants"]]}
-    failed = {name for name, tenant in newest.items() if tenant.result in BAD or tenant.earlier}
-    if unknown := sorted(set(excused) - failed):
+    failed = {name for name, tenant in newest.items() if tenant.wrong(rule) or tenant.earlier}
+    excused = set(options["excused"])
+    if unknown := sorted(excused - failed):
         known = f"there went wrong {', '.join(sorted(failed))}" if failed else "none did"
         raise PlatformError(f"fleet_excused names {', '.join(unknown)}, and in fleet {document['fleet']} none of that name went wrong: {known}")
-    recorded = document.get("settings", {})
-    same = [tenant for tenant in newest.values() if recorded.get(tenant.name) == settings.get(tenant.name)]
+    recorded, settings = document.get("settings", {}), options["settings"]
+    others = {name for name in options["tenants"] if recorded.get(name) != settings.get(name)}
+    same = [tenant for tenant in newest.values() if tenant.name not in others]
     return [_remembered(tenant, tenant.name in excused) for tenant in same if tenant.name not in excused or tenant.result not in BAD]
 
 
 def _remembered(tenant: Tenant, excused: bool) -> Tenant:
-    """Return a tenant with its failure kept: when it is tried again its result is another one."""
+    """Return a tenant with its failure kept: when it is tried again its result is another one. Of one that is excused nothing is kept against it."""
     if excused:
-        return replace(tenant, earlier="")
+        return replace(tenant, earlier="", requests=0.0, errors=0.0)
     return replace(tenant, earlier=tenant.earlier or tenant.error or tenant.result.replace("_", " ")) if tenant.result in BAD else tenant
 
 
@@ -128,7 +133,7 @@ def done(tenants: Iterable[Tenant]) -> list[str]:
 
 def live(clients: Clients, params: Mapping[str, Any], seconds: float) -> tuple[dict[tuple[str, str], tuple[float, float]], str]:
     """Return requests and server errors of the last ``seconds`` by (namespace, revision), and "" or why they are not known."""
-    window = f"[{max(60, round(seconds))}s]"
+    window = f"[{max(SHORTEST, round(seconds))}s]"
     every = f'{REQUESTS}{{namespace=~"tenant-.+",revision!=""'
     found: dict[tuple[str, str], list[float]] = {}
     try:

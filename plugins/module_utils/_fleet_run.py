@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,10 @@ from ansible_collections.barberpro.platform.plugins.module_utils._errors import 
 from ansible_collections.barberpro.platform.plugins.module_utils._fleet_rule import Rule, Tenant, judge, summary
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import SYSTEM_NAMESPACE, Ref, Resources
 
+# Requests and server errors by (namespace, revision).
+_Met = Mapping[tuple[str, str], tuple[float, float]]
 _WHERE = {name: param.default for name, param in PROMETHEUS.items()}
 
 
@@ -27,8 +29,10 @@ def begin(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, 
     """Open the record. Raises PlatformError for a rule that cannot be and for a fleet that cannot be resumed."""
     rule = _rule(options)
     resources = Resources(client)
-    now = datetime.datetime.now(datetime.UTC)
-    document = _opened(_fleet_record.new_name(now), options, now)
+    if not check:
+        # Ages are measured on the server's clock, which its first answer tells.
+        resources.get(Ref("v1", "Namespace", "", SYSTEM_NAMESPACE))
+    document = _opened(_fleet_record.new_name(_now(client)), options, _now(client))
     if options["resume"]:
         _resume(document, _fleet_record.load(resources, options["resume"]), options, rule)
     elif options["excused"]:
@@ -38,9 +42,14 @@ def begin(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, 
     return {"changed": False, "fleet": document["fleet"], "release": document["release"], "done": document["done"]}
 
 
+def _now(client: Client) -> datetime.datetime:
+    """Return the time of the API server, as far as its answers have told it."""
+    return datetime.datetime.fromtimestamp(client.now(), datetime.UTC)
+
+
 def _resume(document: dict[str, Any], before: Mapping[str, Any], options: Mapping[str, Any], rule: Rule) -> None:
     """Take over how the tenants of the resumed fleet fared. Raises PlatformError when that stops the fleet before its first tenant."""
-    earlier = _fleet_record.carried(before, options["release"], options["settings"], options["excused"])
+    earlier = _fleet_record.carried(before, options, rule)
     document.update(
         earlier=[vars(tenant) for tenant in earlier],
         done=_fleet_record.done(earlier),
@@ -48,8 +57,9 @@ def _resume(document: dict[str, Any], before: Mapping[str, Any], options: Mappin
         baked=before.get("baked", []),
         since=before.get("since", before["began"]),
         excused=sorted({*before.get("excused", []), *options["excused"]}),
+        excused_since={**before.get("excused_since", {}), **dict.fromkeys(options["excused"], document["began"])},
     )
-    verdict = judge(rule, earlier, len(options["tenants"]))
+    verdict = _verdict(rule, earlier, options["tenants"])
     if verdict["stop"]:
         names = sorted({**verdict["wrong"], **verdict["earlier"]})
         raise PlatformError(
@@ -79,7 +89,7 @@ def ended(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, 
     document = _judge(client, options, check, _before(client, options, check))
     verdict = document["verdict"]
     document["untouched"] = [name for name in options["tenants"] if name not in _known(document)]
-    document["ended"] = iso(datetime.datetime.now(datetime.UTC).timestamp())
+    document["ended"] = iso(client.now())
     document["result"] = "stopped" if verdict["stop"] and document["untouched"] else "failed" if verdict["wrong"] else "succeeded"
     document["summary"] = summary(document["fleet"], verdict, ended=True, untouched=len(document["untouched"]))
     files: list[str] = []
@@ -101,13 +111,14 @@ def _opened(fleet: str, options: Mapping[str, Any], began: datetime.datetime) ->
     """Return the record of a fleet of which nothing is known yet."""
     start = iso(began.timestamp())
     found: dict[str, Any] = {"fleet": fleet, "began": start, "since": start, "ended": "", "release": options["release"]}
-    return {**found, "settings": dict(options["settings"]), "done": [], "earlier": [], "tenants": [], "baked": [], "excused": []}
+    excused: dict[str, Any] = {"excused": [], "excused_since": {}}
+    return {**found, "settings": dict(options["settings"]), "done": [], "earlier": [], "tenants": [], "baked": [], **excused}
 
 
 def _before(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Return the record as the last wave left it. A dry run has none to read."""
     if check:
-        return _opened(options["fleet"], options, datetime.datetime.now(datetime.UTC))
+        return _opened(options["fleet"], options, _now(client))
     return _fleet_record.load(Resources(client), options["fleet"])
 
 
@@ -118,9 +129,8 @@ def _known(document: Mapping[str, Any]) -> set[str]:
 
 def _judge(client: Client, options: Mapping[str, Any], check: bool, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record with the outcomes so far and the verdict on them."""
-    rule, now = _rule(options), datetime.datetime.now(datetime.UTC)
-    since = datetime.datetime.fromisoformat(before["since"])
-    met, problem = ({}, "") if check else _fleet_record.live(Clients(lambda: client), _WHERE, (now - since).total_seconds())
+    rule = _rule(options)
+    met, problem = ({}, "") if check else _live(client, before)
     stored = {tenant["name"]: Tenant(**tenant) for tenant in [*before["earlier"], *before["tenants"]]}
     earlier = [_met(Tenant(**tenant), met, stored, problem) for tenant in before["earlier"]]
     failures = {tenant.name: tenant.earlier for tenant in earlier}
@@ -130,15 +140,43 @@ def _judge(client: Client, options: Mapping[str, Any], check: bool, before: Mapp
         tenant = Tenant(name, outcome["result"], outcome.get("revision", ""), outcome.get("error", ""), earlier=failures.get(name, ""))
         tenants.append(_met(tenant, met, stored, problem))
     newest = {tenant.name: tenant for tenant in [*earlier, *tenants]}
-    verdict = judge(rule, list(newest.values()), len(options["tenants"]))
-    verdict["tried"] = len(newest.keys() & set(options["tenants"]))
+    verdict = _verdict(rule, list(newest.values()), options["tenants"])
     document = {**before, "earlier": [vars(tenant) for tenant in earlier], "tenants": [vars(tenant) for tenant in tenants]}
     document.update(verdict=verdict, live_problem=problem)
     document["summary"] = summary(document["fleet"], verdict, untouched=len(set(options["tenants"]) - newest.keys()))
     return document
 
 
-def _met(tenant: Tenant, met: Mapping[tuple[str, str], tuple[float, float]], stored: Mapping[str, Tenant], problem: str) -> Tenant:
+def _verdict(rule: Rule, tenants: Sequence[Tenant], names: Sequence[str]) -> dict[str, Any]:
+    """Return the verdict on what is known. Who is known from an earlier run only is part of the fleet that has the failure budget."""
+    known = {tenant.name for tenant in tenants}
+    return {**judge(rule, tenants, len(known | set(names))), "tried": len(known & set(names)), "total": len(names)}
+
+
+def _live(client: Client, document: Mapping[str, Any]) -> tuple[_Met, str]:
+    """Return what customers met since the first run of the release began, and "" or why it is not known.
+
+    Of a tenant that was excused only what they met since then counts, so that the same errors are not held against it again.
+    """
+    start, found = document["since"], {}
+    excused: Mapping[str, str] = document.get("excused_since", {})
+    for moment in sorted({start, *excused.values()}):
+        seconds = client.now() - datetime.datetime.fromisoformat(moment).timestamp()
+        if moment != start and seconds < _fleet_record.SHORTEST:
+            # A window that reaches further back would hold what is excused.
+            found[moment] = {}
+            continue
+        found[moment], problem = _fleet_record.live(Clients(lambda: client), _WHERE, seconds)
+        if problem:
+            return {}, problem
+    places = {f"tenant-{name}": moment for name, moment in excused.items()}
+    met = {key: figures for key, figures in found[start].items() if key[0] not in places}
+    for place, moment in places.items():
+        met.update({key: figures for key, figures in found[moment].items() if key[0] == place})
+    return met, ""
+
+
+def _met(tenant: Tenant, met: _Met, stored: Mapping[str, Tenant], problem: str) -> Tenant:
     """Return a tenant with what its customers met; what was known of the same revision when nobody can tell now."""
     # An unchanged tenant serves what it served before; only a new revision says something about the release.
     if tenant.result == "unchanged":

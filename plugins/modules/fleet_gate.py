@@ -53,7 +53,7 @@ options:
   settings:
     description:
       - What is deployed to each tenant beside that, in any one string by the tenant's name, for example a hash of its settings.
-      - A tenant for which it has changed is not done by a fleet that is resumed, and how it fared then does not count.
+      - A tenant of O(tenants) for which it has changed is not done by a fleet that is resumed, and how it fared then does not count.
     type: dict
     default: {}
   resume:
@@ -63,7 +63,9 @@ options:
     type: str
     default: ''
   excused:
-    description: Tenants that went wrong in the resumed fleet for another reason than the release. Their failures then no longer count.
+    description:
+      - Tenants that went wrong in the resumed fleet for another reason than the release, by their gates or by what their customers met.
+      - Their failures then no longer count. What failed is deployed again; of what serves the release only what its customers meet from now on counts.
     type: list
     elements: str
     default: []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 from collections.abc import Callable
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +29,8 @@ class Cluster:
 
     def __init__(self, api: StandIn) -> None:
         self.api, self.maps, self.met, self.name, self.begun = api, {}, {}, "", "f1"
+        # The windows of seconds that Prometheus was asked for, and what customers met in those of at most so many seconds.
+        self.windows, self.newer = [], (0, {})
         api.answers[f"GET {MAP}"] = lambda _request: {"items": list(self.maps.values()), "metadata": {}}
         api.answers[f"POST {MAP}"] = self.create
         api.answers[PROXY] = self.prometheus
@@ -50,11 +55,20 @@ class Cluster:
         query = parse_qs(urlsplit(request.path).query)["query"][0]
         assert query.startswith('sum by (namespace, revision) (increase(barberpro_http_request_duration_seconds_count{namespace=~"tenant-.+"')
         place = 1 if 'status=~"5.."' in query else 0
+        self.windows.append(int(query.rpartition("[")[2].partition("s]")[0]))
         result = [
             {"metric": {"namespace": f"tenant-{name}", "revision": revision}, "value": [0, str(figures[place])]}
-            for (name, revision), figures in self.met.items() if figures[place]
+            for (name, revision), figures in (self.newer[1] if self.windows[-1] <= self.newer[0] else self.met).items() if figures[place]
         ]
         return {"status": "success", "data": {"result": result}}
+
+
+class Server:
+    """The clock of the API server, years from the runner's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = datetime.datetime(2029, 5, 10, 12, tzinfo=datetime.UTC).timestamp()
+        monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda _handler, _at=None: formatdate(self.now, usegmt=True))
 
 
 @pytest.fixture
@@ -310,3 +324,58 @@ def test_a_report_that_cannot_be_written(cluster: Cluster, tmp_path: Path) -> No
     said = gate(cluster, "ended", outcomes=[outcome("a")], path=str(tmp_path))["msg"]
     assert said.startswith("the report of the fleet cannot be written: ")
     assert said.endswith("; its record is ConfigMap fleet-f1")
+
+
+def customers(*names: str, errors: float = 300.0) -> dict[tuple[str, str], tuple[float, float]]:
+    return {(name, "r2"): (400.0, errors) for name in names}
+
+
+def test_whose_customers_met_errors_can_be_excused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet goes on, and only what customers meet from then on counts."""
+    names, clock = [f"t{number}" for number in range(1, 7)], Server(monkeypatch)
+    bad, rest = [outcome(name) for name in names[:3]], [outcome(name) for name in names[3:]]
+    gate(cluster, "begun", tenants=names)
+    clock.now += 600
+    cluster.met = customers("t1", "t2", "t3")
+    assert gate(cluster, "judged", tenants=names, outcomes=bad)["stop"] is True
+    refused = gate(cluster, "begun", tenants=names, resume="f1")["msg"]
+    assert refused.endswith("name whom it hit in fleet_excused (of t1, t2, t3)")
+    refused = gate(cluster, "begun", tenants=names, resume="f1", excused=["t1"], failure_budget="1")["msg"]
+    assert "2 tenants went wrong and the failure budget of 6 is 1; deploy" in refused
+    assert refused.endswith("name whom it hit in fleet_excused (of t2, t3)")
+    assert gate(cluster, "begun", tenants=names, resume="f1", excused=["t1", "t2", "t3"])["done"] == ["t1", "t2", "t3"]
+    judged = gate(cluster, "judged", tenants=names)
+    assert (judged["stop"], judged["verdict"]["wrong"], judged["verdict"]["counted"]) == (False, {}, 3)
+    clock.now += 120
+    cluster.newer = (150, customers("t2"))
+    judged = gate(cluster, "judged", tenants=names, outcomes=rest)
+    assert judged["verdict"]["wrong"] == {"t2": "300 of 400 requests to r2 ended in a server error"}
+    # Who resumes that one does not have them held against the release again either.
+    gate(cluster, "begun", tenants=names, resume="f1-2")
+    assert list(gate(cluster, "judged", tenants=names)["verdict"]["wrong"]) == ["t2"]
+
+
+def test_a_run_on_fewer_tenants_forgets_no_failure(cluster: Cluster) -> None:
+    names = [f"t{number}" for number in range(40)]
+    settings = {name: f"hash of {name}" for name in names}
+    failed = [outcome(name, "failed", "no image") for name in names[:3]]
+    gate(cluster, "begun", tenants=names, settings=settings)
+    gate(cluster, "judged", tenants=names, outcomes=[*[outcome(name) for name in names[3:30]], *failed])
+    narrow = {"tenants": ["t0", "t30"], "settings": {"t0": "another", "t30": settings["t30"]}}
+    begun = gate(cluster, "begun", resume="f1", **narrow)
+    assert begun["done"] == sorted(names[3:30])
+    judged = gate(cluster, "judged", outcomes=[outcome("t0"), outcome("t30")], **narrow)
+    assert judged["verdict"]["wrong"] == {"t1": "no image", "t2": "no image"}
+    figures = {name: judged["verdict"][name] for name in ("counted", "tried", "total", "failure_budget")}
+    assert figures == {"counted": 31, "tried": 2, "total": 2, "failure_budget": 3}
+
+
+def test_times_are_those_of_the_server(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = Server(monkeypatch)
+    monkeypatch.setattr(_fleet_record, "new_name", lambda now: now.strftime("%Y%m%dt%H%M%Sz"))
+    assert gate(cluster, "begun")["fleet"] == "20290510t120000z"
+    clock.now += 600
+    gate(cluster, "ended", outcomes=[outcome("a")], path=str(tmp_path))
+    kept = json.loads(cluster.maps["fleet-20290510t120000z"]["data"]["fleet.json"])
+    assert (kept["began"][:19], kept["ended"][:19]) == ("2029-05-10T12:00:00", "2029-05-10T12:10:00")
+    assert 595 < cluster.windows[-1] < 605
