@@ -158,7 +158,8 @@ def _live(client: Client, document: Mapping[str, Any]) -> tuple[_Met, str]:
 
     Of a tenant that was excused only what they met since then counts, so that the same errors are not held against it again.
     """
-    start, found = document["since"], {}
+    start: str = document["since"]
+    found: dict[str, _Met] = {}
     excused: Mapping[str, str] = document.get("excused_since", {})
     for moment in sorted({start, *excused.values()}):
         seconds = client.now() - datetime.datetime.fromisoformat(moment).timestamp()
