@@ -34,7 +34,7 @@ OWN = 1
 # A burst of deletes gives back one in so many of the quota. Places that are free all at once are what creates race for while the controller counts.
 NEAR = 20
 # Of the operations: fewer deletes at the limit than one in so many say nothing of an overshoot.
-FEW = 20
+FEW = 50
 
 
 class Crowd(Watcher):
