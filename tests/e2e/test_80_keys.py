@@ -23,7 +23,7 @@ from tests.support.playbooks import Run, play
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 
-CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": "+5491155501987"}
+CANARY = {"name": f"Canaria {uuid.uuid4().hex[:12]}", "phone": f"+549114{uuid.uuid4().int % 10**7:07d}"}
 CONTROL = f"control-{uuid.uuid4().hex}"
 # A copy of the tenant's backup that somebody keeps elsewhere: offboarding does not know of it, so only the destroyed key keeps it closed.
 KEPT = "kept-elsewhere/copy.dump"
