@@ -58,7 +58,7 @@ def race(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Race:
     """A race in memory; the watch is told what it would have seen."""
 
     class Seen:
-        def __enter__(self) -> Seen:
+        def __enter__(self) -> Any:
             return self
 
         def __exit__(self, *_exception: object) -> None:

@@ -35,7 +35,7 @@ class Cluster:
         self.objects: dict[str, dict[str, Any]] = {}
         self.made = 0
         self.mute = False
-        self.client = SimpleNamespace(map=lambda function, items: [function(item) for item in items])
+        self.client = SimpleNamespace(map=lambda function, items: [*map(function, items)])
 
     def put(self, obj: dict[str, Any], fields: list[dict[str, Any]] | None = None, status: dict[str, Any] | None = None) -> dict[str, Any]:
         self.made += 1
