@@ -42,12 +42,13 @@ def served(tenant: str) -> Iterator[None]:
         assert len(customers.revisions) == 1, customers.revisions
 
 
-def left_over() -> dict[str, Any]:
-    """Return what a rehearsal makes and must remove: scratch schemas and roles, pods and Secrets."""
+def left_over(tenant: str) -> dict[str, Any]:
+    """Return what the rehearsal of a tenant makes and must remove: a scratch schema and its roles, pods and Secrets."""
+    scratch = sql.scratch_of(tenant)
     return {
-        "schemas": sql.rows("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'x!_%' ESCAPE '!'"),
-        "roles": sql.rows("SELECT rolname FROM pg_roles WHERE rolname LIKE 'x!_%' ESCAPE '!'"),
-        "objects": cluster.objects("pods,secrets", "-n", "barberpro-preflight", "-l", "barberpro.platform/rehearsal"),
+        "schemas": sql.rows(f"SELECT nspname FROM pg_namespace WHERE nspname = '{scratch}'"),
+        "roles": sql.rows(f"SELECT rolname FROM pg_roles WHERE starts_with(rolname, '{scratch}')"),
+        "objects": cluster.objects("pods,secrets", "-n", "barberpro-preflight", "-l", f"barberpro.platform/rehearsal={tenant}"),
     }
 
 
@@ -69,7 +70,7 @@ def test_a_renamed_column_is_refused_and_the_statement_named(migrated: str) -> N
         'which serves meanwhile: query insert_booking of booking fails (column "staff_name" of relation "bookings" does not exist); '
         "expand now (add what is new, keep what is old) and contract in a later release"
     ) in run.words()
-    assert left_over() == NOTHING
+    assert left_over(migrated) == NOTHING
     assert sql.snapshot() == before
     assert cluster.resource_versions(f"tenant-{migrated}") == versions
 
@@ -80,11 +81,11 @@ def test_what_a_killed_rehearsal_has_left_goes_with_the_next_run(migrated: str, 
     with Background("deploy_vertical.yml", "--limit", migrated, log=tmp_path / "killed.log", extra=extra) as killed:
         killed.wait_for("Try the migrations with the code that serves]")
         killed.kill()
-    assert left_over()["schemas"] != []
+    assert left_over(migrated)["schemas"] != []
     run = deploy(migrated)
     assert run.code == 0, run.output
     assert re.search(r"The run of \S+ \(deploy since [-0-9: ]+ UTC\) was killed in step rehearsal; first undo it\.", run.words())
-    assert left_over() == NOTHING
+    assert left_over(migrated) == NOTHING
 
 
 def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves_on_and_a_backup_is_there(migrated: str) -> None:
@@ -107,7 +108,7 @@ def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves
     assert f"works after 2 statements, tried in a scratch schema; 1 statement could lose data ({losing})" in check["evidence"]
     assert sql.rows(f'SELECT version_num FROM "{schema}".alembic_version_booking') == [(images.following(),)]
     assert columns(schema) == [("next_note",)]
-    assert left_over() == NOTHING
+    assert left_over(migrated) == NOTHING
     lost = f"SELECT count(*) FROM \"{schema}\".bookings WHERE test_run = '{LOST}'"
     assert sql.rows(lost) == [(0,)]
 
@@ -167,7 +168,7 @@ def test_a_roll_back_to_code_that_does_not_fit_todays_schema_is_refused_and_the_
         f"that first, which loses the bookings made since: restore_backup.yml -e backup={backup} -e confirm={migrated}"
     ) in refused.words()
     assert [stage["name"] for stage in refused.report["stages"]] == ["validation"]
-    assert (left_over(), sql.snapshot(), written(migrated)) == (NOTHING, before, versions)
+    assert (left_over(migrated), sql.snapshot(), written(migrated)) == (NOTHING, before, versions)
     # The revision between the two fits both: to it, then to its schema, then to the first.
     between = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated)
     assert between.code == 0, between.output

@@ -16,8 +16,6 @@ from tests.support.playbooks import Background, deploy_new, play
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 
-SCRATCH = "x_" + "0f" * 10
-
 
 @pytest.fixture
 def leaving(boedo_deployed: None) -> str:
@@ -29,11 +27,12 @@ def leaving(boedo_deployed: None) -> str:
 
 def left_open(tenant: str) -> None:
     """Make what a deploy leaves that was killed in its rehearsal and, gone on with, in its backup."""
-    sql.run(f'DROP SCHEMA IF EXISTS "{SCRATCH}"')
-    sql.run(f'CREATE SCHEMA "{SCRATCH}"')
+    scratch = sql.scratch_of(tenant)
+    sql.run(f'DROP SCHEMA IF EXISTS "{scratch}"')
+    sql.run(f'CREATE SCHEMA "{scratch}"')
     for role in ("owner", "app"):
-        sql.run(f'DROP ROLE IF EXISTS "{SCRATCH}_{role}"')
-        sql.run(f'CREATE ROLE "{SCRATCH}_{role}" LOGIN')
+        sql.run(f'DROP ROLE IF EXISTS "{scratch}_{role}"')
+        sql.run(f'CREATE ROLE "{scratch}_{role}" LOGIN')
     for namespace, name in (("barberpro-preflight", f"rehearsal-{tenant}"), ("barberpro-data", f"backup-{tenant}")):
         cluster.kubectl("delete", "secret", name, "-n", namespace, "--ignore-not-found")
         cluster.kubectl("create", "secret", "generic", name, "-n", namespace, "--from-literal=PGPASSWORD=left-behind")
@@ -41,7 +40,7 @@ def left_open(tenant: str) -> None:
     document: dict[str, Any] = json.loads(cluster.kubectl("get", *where, "-o", "go-template={{index .data.journal | base64decode}}"))
     steps = [
         {"step": step, "intended": "2026-11-26T00:00:00.000+00:00", "done": None, "undo": undo}
-        for step, undo in (("rehearsal", {"schema": SCRATCH}), ("backup", {"backup": "never-taken"}))
+        for step, undo in (("rehearsal", {"schema": scratch}), ("backup", {"backup": "never-taken"}))
     ]
     document |= {"closed": None, "outcome": None, "steps": [*document["steps"][:1], *steps]}
     data = base64.b64encode(json.dumps(document).encode()).decode()
@@ -53,7 +52,7 @@ def labelled(tenant: str) -> list[dict[str, Any]]:
 
 
 def test_nobody_deploys_on_a_tenant_that_is_leaving_and_the_next_offboarding_ends_it(leaving: str, tmp_path: Path) -> None:
-    schema = sql.schema_of(leaving)
+    schema, scratch = sql.schema_of(leaving), sql.scratch_of(leaving)
     left_open(leaving)
     extra = {"tenant_name": leaving, "confirm_offboarding": leaving, "pipeline_export_path": str(tmp_path)}
     checked = play("offboard_tenant.yml", "--check", extra=extra)
@@ -75,7 +74,7 @@ def test_nobody_deploys_on_a_tenant_that_is_leaving_and_the_next_offboarding_end
     again = play("offboard_tenant.yml", extra=extra)
     assert again.code == 0, again.output
     assert labelled(leaving) == []
-    for name in (schema, SCRATCH):
+    for name in (schema, scratch):
         assert sql.rows(f"SELECT nspname FROM pg_namespace WHERE nspname = '{name}' UNION SELECT rolname FROM pg_roles WHERE rolname LIKE '{name}%'") == []
     for namespace, name in (("barberpro-preflight", f"rehearsal-{leaving}"), ("barberpro-data", f"backup-{leaving}")):
         assert cluster.kubectl("get", "secret", name, "-n", namespace, "--ignore-not-found") == ""

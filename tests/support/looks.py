@@ -103,7 +103,7 @@ def bookkeeping(tenant: str) -> dict[str, Any]:
         "outcome": journal["outcome"],
         "holder": lease["spec"].get("holderIdentity"),
         "probes": cluster.objects("pods", "-n", f"tenant-{tenant}", "-l", "barberpro.platform/probe"),
-        "scratch": sql.rows("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'x!_%' ESCAPE '!'"),
+        "scratch": sql.rows(f"SELECT nspname FROM pg_namespace WHERE nspname = '{sql.scratch_of(tenant)}'"),
     }
 
 

@@ -41,12 +41,20 @@ def schema_of(tenant: str) -> str:
     return base64.b64decode(secret["data"]["schema"]).decode()
 
 
-def _names(*tenants: str) -> set[str]:
-    """Return the schemas, scratch schemas too, of tenants."""
+def scratch_of(tenant: str) -> str:
+    """Return the name of the schema in which a tenant's migrations are rehearsed (`__pipeline_scratch_schema` of roles/pipeline)."""
+    return _name("x", f"rehearsal{tenant}")
+
+
+def _name(prefix: str, words: str) -> str:
     facts = cluster.objects("secret", "barberpro-platform", "-n", "barberpro-system")[0]["data"]["facts"]
     salt = json.loads(base64.b64decode(facts))["salt"]
-    kinds = (("t", ""), ("x", "rehearsal"))
-    return {f"{prefix}_{hashlib.sha256(f'{salt}{word}{tenant}'.encode()).hexdigest()[:20]}" for tenant in tenants for prefix, word in kinds}
+    return f"{prefix}_{hashlib.sha256(f'{salt}{words}'.encode()).hexdigest()[:20]}"
+
+
+def _names(*tenants: str) -> set[str]:
+    """Return the schemas, scratch schemas too, of tenants."""
+    return {name for tenant in tenants for name in (_name("t", tenant), scratch_of(tenant))}
 
 
 def _without(foreign: Callable[[str], bool], row: tuple[Any, ...]) -> tuple[Any, ...] | None:
