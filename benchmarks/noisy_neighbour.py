@@ -36,6 +36,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._errors import 
 
 from tests.support import cluster
 from tests.support.playbooks import deploy_new, remove
+from tests.support.restricted import pod_spec
 
 RESULT = Path(__file__).resolve().parent / "results" / "noisy_neighbour.json"
 NEIGHBOUR, NOISY = "neighbour-quiet", "neighbour-noisy"
@@ -191,20 +192,10 @@ def burner(window: float) -> dict[str, Any]:
     requests = max(_quantity.number("10m"), min(left["requests.cpu"], left["limits.cpu"], room - _quantity.number("50m")))
     cpu = {"requests": _quantity.show(requests, False), "limits": _quantity.show(left["limits.cpu"], False)}
     labels = {"app": "burn"}
-    container = {
-        "name": "burn",
-        "image": cluster.facts()["images"]["booking"],
-        "command": ["python", "-c", BURN],
-        "env": [{"name": "WINDOW", "value": str(window)}, {"name": "PROCESSES", "value": str(os.cpu_count())}],
-        "resources": {kind: {"cpu": value, "memory": "64Mi", "ephemeral-storage": "16Mi"} for kind, value in cpu.items()},
-        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-    }
-    pod = {
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-    }
+    amounts = {kind: {"cpu": value, "memory": "64Mi", "ephemeral-storage": "16Mi"} for kind, value in cpu.items()}
+    env = [{"name": "WINDOW", "value": str(window)}, {"name": "PROCESSES", "value": str(os.cpu_count())}]
+    container = pod_spec(cluster.facts()["images"]["booking"], amounts, command=["python", "-c", BURN], env=env)
+    pod = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, **container}
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burn", "namespace": f"tenant-{NOISY}"}, "spec": spec}
 

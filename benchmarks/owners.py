@@ -14,6 +14,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 
 from benchmarks import tenants
 from benchmarks.fleet import PLATFORM
+from tests.support.restricted import pod_spec
 
 # All that a LimitRange would fill in is there, so that an apply of the same object changes nothing.
 _AMOUNT = {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "16Mi"}
@@ -48,16 +49,8 @@ def owner(kubeconfig: str, tenant: str) -> Person:
 
 
 def _pod(name: str) -> dict[str, Any]:
-    security = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "main", "image": tenants.IMAGE, "resources": {"requests": _AMOUNT, "limits": _AMOUNT}, "securityContext": security}
-    return {
-        "metadata": {"labels": {"app": name}},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }
+    spec = pod_spec(tenants.IMAGE, {"requests": _AMOUNT, "limits": _AMOUNT})
+    return {"metadata": {"labels": {"app": name}}, "spec": {"terminationGracePeriodSeconds": 0, **spec}}
 
 
 def objects(tenant: str, name: str) -> list[dict[str, Any]]:

@@ -56,7 +56,6 @@ def _resume(document: dict[str, Any], before: Mapping[str, Any], options: Mappin
         settings={**before.get("settings", {}), **options["settings"]},
         baked=before.get("baked", []),
         since=before.get("since", before["began"]),
-        excused=sorted({*before.get("excused", []), *options["excused"]}),
         excused_since={**before.get("excused_since", {}), **dict.fromkeys(options["excused"], document["began"])},
     )
     verdict = _verdict(rule, earlier, options["tenants"])
@@ -111,8 +110,7 @@ def _opened(fleet: str, options: Mapping[str, Any], began: datetime.datetime) ->
     """Return the record of a fleet of which nothing is known yet."""
     start = iso(began.timestamp())
     found: dict[str, Any] = {"fleet": fleet, "began": start, "since": start, "ended": "", "release": options["release"]}
-    excused: dict[str, Any] = {"excused": [], "excused_since": {}}
-    return {**found, "settings": dict(options["settings"]), "done": [], "earlier": [], "tenants": [], "baked": [], **excused}
+    return {**found, "settings": dict(options["settings"]), "done": [], "earlier": [], "tenants": [], "baked": [], "excused_since": {}}
 
 
 def _before(client: Client, options: Mapping[str, Any], check: bool) -> dict[str, Any]:

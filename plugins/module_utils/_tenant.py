@@ -9,6 +9,7 @@ import base64
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard, _quotas
@@ -83,11 +84,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     claims = [_claims.take(resources, tenant, host, dry_run=check_mode, before_write=store.before_write)] if host else []
     engine.absent = namespace.name if created else None
     plan = engine.plan(objects)
-
-    def guarded() -> None:
-        if options.get("guarded") and not check_mode:
-            _guard.await_refusal(resources, namespace.name, host, deadline)
-
+    guarded = partial(_guarded, resources, options, namespace.name, host, deadline)
     if not check_mode and plan.effective():
         store.before_write()
         engine.announce(plan)
@@ -113,6 +110,11 @@ def _execute(engine: Engine, plan: Plan, deadline: float, guarded: Callable[[], 
     _quotas.await_live(engine.resources, _quotas.changed(first), deadline, _quotas.COUNTED)
     guarded()
     engine.execute(plan.select(lambda change: not _quotas.early(change)))
+
+
+def _guarded(resources: Resources, options: Mapping[str, Any], namespace: str, host: str, deadline: float) -> None:
+    if options.get("guarded"):
+        _guard.await_refusal(resources, namespace, host, deadline)
 
 
 def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:

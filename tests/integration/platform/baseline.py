@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from tests.support import restricted
+
 from .conftest import IMAGE, Guarded
 
 ALL_RESOURCES = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "10m", "memory": "16Mi"}}
@@ -17,13 +19,7 @@ def named(shop: Guarded, version: str, kind: str, name: str = "mine", **fields: 
 
 def pod_spec() -> dict[str, Any]:
     """Return what a restricted pod runs."""
-    return {
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [{
-            "name": "main", "image": IMAGE, "resources": ALL_RESOURCES,
-            "securityContext": {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
-        }],
-    }
+    return restricted.pod_spec(IMAGE, ALL_RESOURCES)
 
 
 def template() -> dict[str, Any]:
