@@ -5,7 +5,6 @@ They are deployed once, by the playbooks, as an operator would. Tests marked ``c
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support import cluster, looks
 from tests.support.playbooks import Run, deploy, deploy_new, remove
+from tests.support.turns import turn
 
 # Another cluster has a network and processes of its own, and nothing here could end its agent.
 collect_ignore = ["test_56_fair_share.py", "test_57_policy_agent.py"] if os.environ.get("BARBERPRO_KUBECONFIG") else []
@@ -30,9 +30,17 @@ def serves(tenant: str) -> None:
     """Wait until nothing of an earlier test is left in a tenant's namespace and customers are served; on a busy machine a pod may miss a probe."""
     cluster.settle(f"tenant-{tenant}")
     deadline = time.monotonic() + 30
-    while (answer := cluster.ask(tenant)).status != 200:
+    while (answer := _answer(tenant)) != 200:
         assert time.monotonic() < deadline, answer
         time.sleep(1)
+
+
+def _answer(tenant: str) -> int | str:
+    """Return the status with which a tenant's page answers, or why it does not."""
+    try:
+        return cluster.ask(tenant).status
+    except OSError as error:
+        return str(error)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +52,8 @@ def facts() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def palermo_deployed(facts: dict[str, Any]) -> Run:
     """The run that brought the demo tenant to what the inventory says; it may have been there already."""
-    run = deploy(PALERMO)
+    with turn():
+        run = deploy(PALERMO)
     assert run.code == 0, run.output
     return run
 
@@ -59,16 +68,18 @@ def palermo(palermo_deployed: Run) -> str:
 @pytest.fixture(scope="session")
 def fresh_deployed(facts: dict[str, Any]) -> Iterator[Run]:
     """The run that deployed a tenant that did not exist before, described by variables alone; as loud as a run can be."""
-    remove(RECOLETA)
-    before = looks.of(RECOLETA)
-    planned = deploy_new(RECOLETA, extra={"plan_only": True})
-    assert planned.code == 0, planned.output
-    between = looks.of(RECOLETA)
-    run = deploy_new(RECOLETA, "--diff", "-vvv")
-    assert run.code == 0, run.output
-    PLANNED.update(run=planned, before=before, between=between, after=looks.of(RECOLETA))
+    with turn():
+        remove(RECOLETA)
+        before = looks.of(RECOLETA)
+        planned = deploy_new(RECOLETA, extra={"plan_only": True})
+        assert planned.code == 0, planned.output
+        between = looks.of(RECOLETA)
+        run = deploy_new(RECOLETA, "--diff", "-vvv")
+        assert run.code == 0, run.output
+        PLANNED.update(run=planned, before=before, between=between, after=looks.of(RECOLETA))
     yield run
-    remove(RECOLETA)
+    with turn():
+        remove(RECOLETA)
 
 
 @pytest.fixture
@@ -81,10 +92,12 @@ def recoleta(fresh_deployed: Run) -> str:
 @pytest.fixture(scope="session")
 def caballito_deployed(facts: dict[str, Any]) -> Iterator[None]:
     """Deploys a tenant like the demo's, for the tests that run beside."""
-    run = deploy(cluster.CABALLITO)
+    with turn():
+        run = deploy(cluster.CABALLITO)
     assert run.code == 0, run.output
     yield
-    remove(cluster.CABALLITO)
+    with turn():
+        remove(cluster.CABALLITO)
 
 
 @pytest.fixture
@@ -97,11 +110,13 @@ def caballito(caballito_deployed: None) -> str:
 @pytest.fixture(scope="session")
 def boedo_deployed(facts: dict[str, Any]) -> Iterator[None]:
     """Deploys a tenant that variables alone describe, anew."""
-    remove(cluster.BOEDO)
-    run = deploy_new(cluster.BOEDO)
+    with turn():
+        remove(cluster.BOEDO)
+        run = deploy_new(cluster.BOEDO)
     assert run.code == 0, run.output
     yield
-    remove(cluster.BOEDO)
+    with turn():
+        remove(cluster.BOEDO)
 
 
 @pytest.fixture
@@ -114,13 +129,7 @@ def boedo(boedo_deployed: None) -> str:
 @pytest.fixture(autouse=True)
 def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test marked ``alone`` takes away what all tenants need: it waits for the others' tests, and they for it."""
-    how = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
-    folder = cluster.ROOT / ".embedded"
-    with (folder / "tests.queue").open("w") as queue, (folder / "tests.lock").open("w") as lock:
-        # Whoever waits holds the queue, so that no later test slips past.
-        fcntl.flock(queue, fcntl.LOCK_EX)
-        fcntl.flock(lock, how)
-        fcntl.flock(queue, fcntl.LOCK_UN)
+    with turn(alone=request.node.get_closest_marker("alone") is not None):
         yield
 
 

@@ -11,6 +11,7 @@ from tests.support import cluster, looks
 from tests.support.cluster import ELSEWHERE
 from tests.support.customers import Customers
 from tests.support.playbooks import Run, deploy_new, play, remove
+from tests.support.turns import turn
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 
@@ -18,9 +19,11 @@ pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 @pytest.fixture(scope="module", autouse=True)
 def _name_is_free(facts: dict[str, Any]) -> Iterator[None]:
     """The zone keeps the record of a name that a tenant has left; it goes by hand."""
-    remove(ELSEWHERE)
+    with turn():
+        remove(ELSEWHERE)
     yield
-    remove(ELSEWHERE)
+    with turn():
+        remove(ELSEWHERE)
 
 
 def move(tenant: str, **extra: Any) -> Run:

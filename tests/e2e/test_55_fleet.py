@@ -29,6 +29,11 @@ def inventory(tmp_path: Path) -> Path:
     return path
 
 
+def plans() -> set[Path]:
+    """Return the plans that were written for them."""
+    return {path for name in SHOPS for path in REPORTS.glob(f"{name}/*/plan.json")}
+
+
 def fleet(inventory: Path, *arguments: str, limit: str = "fleet_under_test", **extra: Any) -> Run:
     """Deploy them; their inventory stands beside the embedded one."""
     return play("deploy_vertical.yml", "-i", str(inventory), "--limit", limit, *arguments, extra=extra)
@@ -53,11 +58,11 @@ def test_each_tenant_of_a_group_gets_its_plan_whichever_is_refused(palermo: str,
     described = yaml.safe_load(inventory.read_text())
     described["all"]["children"]["tenants"]["hosts"][SHOPS[0]] = WRONG
     inventory.write_text(yaml.safe_dump(described))
-    before, log = set(REPORTS.glob("*/*/plan.json")), AuditLog()
+    before, log = plans(), AuditLog()
     run = fleet(inventory, plan_only=True)
     assert run.code != 0
     assert "localhost/does-not-exist:1" in run.output
-    assert sorted(path.parent.parent.name for path in set(REPORTS.glob("*/*/plan.json")) - before) == SHOPS[1:]
+    assert sorted(path.parent.parent.name for path in plans() - before) == SHOPS[1:]
     assert log.writes_of_the_deployer() == []
 
 

@@ -106,6 +106,7 @@ def started_anew(before: set[int], timeout: float = 30.0) -> set[int]:
         time.sleep(0.1)
 
 
+@pytest.mark.alone  # while the agent is away no pod can start
 def test_killing_the_agent_opens_and_closes_nothing(palermo: str, recoleta: str) -> None:
     closed, opened = f"{address_of(recoleta, 'booking')}:8080", service_of(palermo, "booking")
     program = f"CLOSED, OPEN = {closed!r}, {opened!r}\n{LOOP}"

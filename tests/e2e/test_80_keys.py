@@ -74,8 +74,11 @@ def on_disk(text: str) -> dict[str, list[str]]:
 
 
 def searched(text: str, pod: tuple[str, ...], folder: str) -> list[str]:
-    """Return the files of a pod's folder that hold a text. A search that could not be made is an error, one that finds nothing is none."""
-    return inside(*pod, "sh", "-c", 'grep -rlaF -- "$0" "$1" || test $? -eq 1', text, folder).splitlines()
+    """Return the files of a pod's folder that hold a text. A search that could not be made is an error; one that finds nothing is none, nor is a file that
+    the server removes meanwhile."""
+    search = 'test -d "$1" || exit 3; exec 3>&1; said=$(grep -rlaF -- "$0" "$1" 2>&1 >&3) || test $? -eq 1'
+    but_gone = '! printf "%s\\n" "$said" | grep -qv "No such file or directory"'
+    return inside(*pod, "sh", "-c", f"{search} || {but_gone}", text, folder).splitlines()
 
 
 def nowhere() -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.turns import turn
+
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 
@@ -27,9 +29,10 @@ def test_scenario_is_idempotent_and_verifies(scenario: str, tmp_path: Path) -> N
         "ANSIBLE_NOCOLOR": "1",
         "NO_COLOR": "1",
     }
-    done = subprocess.run(
-        [str(ROOT / ".venv/bin/molecule"), "test", "--scenario-name", scenario],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )
+    with turn():
+        done = subprocess.run(
+            [str(ROOT / ".venv/bin/molecule"), "test", "--scenario-name", scenario],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        )
     assert done.returncode == 0, f"{done.stdout[-12000:]}\n{done.stderr[-4000:]}"
     assert "[DEPRECATION WARNING]" not in done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ class AuditLog:
     def __init__(self, about: str = "", log: Path = LOG) -> None:
         """Remember how long the log is."""
         self.about, self.log = about, log
-        self.start = log.stat().st_size
+        self.start, self.inode = log.stat().st_size, log.stat().st_ino
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events that were completed since."""
         with self.log.open("rb") as source:
+            assert os.fstat(source.fileno()).st_ino == self.inode, f"{self.log} was rotated meanwhile: what was written before is in the one beside it"
             source.seek(self.start)
             lines = source.read().splitlines()
         events = [json.loads(line) for line in lines]
