@@ -20,6 +20,7 @@ description:
   - Colours only where Ansible itself would.
 """
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._plain import t
 from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import FLEET_GATE, RUN_REPORT, Summary, fleet_summary, summaries
 
 ROOT = Path(__file__).resolve().parents[2]
+# Tasks after which a long run (a fleet) looks for garbage after all.
+COLLECTED_EVERY = 100
 COLOURS = {"succeeded": "COLOR_OK", "unchanged": "COLOR_OK", "failed": "COLOR_ERROR", "rolled_back": "COLOR_CHANGED"}
 
 
@@ -48,6 +51,7 @@ class CallbackModule(CallbackBase):
         self._results: list[Mapping[str, Any]] = []
         self._fleet: Mapping[str, Any] | None = None
         self._playbooks: set[Path] = set()
+        self._tasks = 0
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Once for each playbook of the collection, warn of extra variables that are probably misspelt."""
@@ -59,6 +63,14 @@ class CallbackModule(CallbackBase):
         found = _extra_vars.doubtful(manager.extra_vars, path.stem, ROOT)
         for name in sorted(found.keys() - (_of_inventory(manager) if found else set())):
             self._display.warning(_extra_vars.sentence(name, path.stem, found[name]))
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002 - Ansible gives them
+        """Keep the collector from what there is: each task is a fork of this process, which would look through all of it and so copy its pages."""
+        self._tasks += 1
+        if self._tasks % COLLECTED_EVERY == 0:
+            gc.unfreeze()
+            gc.collect()
+        gc.freeze()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Keep the result of a task that wrote a report."""

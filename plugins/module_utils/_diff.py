@@ -51,7 +51,8 @@ def render(obj: Mapping[str, Any] | None) -> str:
     if obj is None:
         return ""
     yaml = importlib.import_module("yaml")  # not at the top: a module must load without it to say what is missing
-    text: str = yaml.safe_dump(redacted(bare(obj)), default_flow_style=False, sort_keys=True, width=140, allow_unicode=True)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(redacted(bare(obj)), Dumper=dumper, default_flow_style=False, sort_keys=True, width=140, allow_unicode=True)
     return text
 
 

@@ -4,8 +4,8 @@
 """The renderer: folders of templates and one tenant's context in, Kubernetes objects out.
 
 A template folder holds one folder a phase (``infrastructure``, ``workloads``, ``promotion``, ``monitoring``), each with ``*.yml.j2`` files
-of one or more YAML documents. The same code serves one tenant and a thousand: templates are compiled once a process and compiled again
-only when their file changes.
+of one or more YAML documents. The same code serves one tenant and a thousand: templates are compiled once and compiled again only when
+their file changes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import posixpath
 import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 try:
@@ -97,12 +98,30 @@ def environment() -> jinja2.Environment:
                 keep_trailing_newline=True,
                 autoescape=False,
                 cache_size=-1,
+                bytecode_cache=_bytecode_cache(),
                 auto_reload=True,
                 extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
             )
             created.filters.update(_render_filters.FILTERS)
             _ENVIRONMENT = created
         return _ENVIRONMENT
+
+
+def _bytecode_cache() -> jinja2.BytecodeCache | None:
+    """Return where compiled templates are kept for the next task and run (each tenant of a fleet is rendered by a process of its own), if they can be.
+
+    It is a folder of the user's own below the one for temporary files. What was compiled by another version of this code is not used.
+    """
+
+    class Cache(jinja2.FileSystemBytecodeCache):
+        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            with suppress(OSError):  # a full disk is no reason not to render
+                super().dump_bytecode(bucket)
+
+    version = max(os.stat(path).st_mtime_ns for path in (__file__, _render_filters.__file__))
+    with suppress(OSError, RuntimeError):  # no such folder, or somebody else's
+        return Cache(pattern=f"{PREFIX}-{version:x}-%s.cache")
+    return None
 
 
 def template_files(directories: Iterable[str], phases: Sequence[str] = PHASES) -> list[tuple[str, str]]:

@@ -49,7 +49,7 @@ def test_a_tier_is_brought_into_force_and_too_large_a_one_is_refused(pg: postgre
     others = held(pg, schema)[1]
     # What is left to promise is one connection too few for the tier.
     kept = int(postgres.FAST["max_connections"]) - SUPERUSERS - others - (limit - 1)
-    refused = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit, database_connections_kept=kept)
+    refused = database_role.run(pg.port, tmp_path, schema, "room", "main", database_connection_limit=limit, database_connections_kept=kept)
     assert refused.code != 0
     assert (
         f"database_connection_limit: role {schema}_app is to hold {limit} connections (it may hold 0 now), and PostgreSQL at 127.0.0.1:{pg.port} has "
@@ -57,13 +57,13 @@ def test_a_tier_is_brought_into_force_and_too_large_a_one_is_refused(pg: postgre
         f"other tenants' roles may hold {others}. Nothing was changed. Raise max_connections"
     ) in refused.words()
     assert held(pg, schema) == (0, others)
-    taken = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", database_connection_limit=limit, database_connections_kept=kept - 1)
+    taken = database_role.run(pg.port, tmp_path, schema, "room", "main", database_connection_limit=limit, database_connections_kept=kept - 1)
     assert taken.code == 0, taken.output
     assert held(pg, schema) == (limit, others)
     # Who is there already goes on, and down, when there is less than there was.
     for tier in ("large", "small"):
         less = {"database_connection_limit": limit_of(tier), "database_connections_kept": kept + 50}
-        again = database_role.run(pg.port, tmp_path, schema, "inspect", "room", "main", **less)
+        again = database_role.run(pg.port, tmp_path, schema, "room", "main", **less)
         assert again.code == 0, again.output
         assert held(pg, schema)[0] == limit_of(tier)
 
@@ -89,5 +89,5 @@ def test_less_is_given_when_no_more_is_open(pg: postgres.Server, tmp_path: Path)
 @pytest.mark.parametrize(("overcommit", "code"), [(1.0, 2), (1000.0, 0)])
 def test_connections_can_be_promised_more_than_once(pg: postgres.Server, tmp_path: Path, overcommit: float, code: int) -> None:
     promised = {"database_connection_limit": 118, "database_connection_overcommit": overcommit}
-    found = database_role.run(pg.port, tmp_path, "t_more_than_once", "inspect", "room", **promised)
+    found = database_role.run(pg.port, tmp_path, "t_more_than_once", "room", **promised)
     assert found.code == code, found.output

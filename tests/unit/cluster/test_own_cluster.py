@@ -54,6 +54,11 @@ def test_inventory_demo_and_tests_read_the_facts_that_the_variable_names(monkeyp
     own.write_text('{"node_ip": "192.0.2.1"}')
     listed = subprocess.run([ROOT / "inventories/embedded/cluster.sh"], capture_output=True, text=True, check=True).stdout
     assert json.loads(listed)["all"]["vars"]["barberpro_cluster"] == {"node_ip": "192.0.2.1"}
+    own.unlink()
+    listed = subprocess.run([ROOT / "inventories/embedded/cluster.sh"], capture_output=True, text=True, check=True).stdout
+    told = f"{{{{ undef(hint='the facts of the cluster cannot be read from {own}; correct BARBERPRO_CLUSTER_FACTS') }}}}"
+    assert json.loads(listed)["all"]["vars"]["barberpro_cluster"] == told
+    own.write_text('{"node_ip": "192.0.2.1"}')
     code = "from tests.support.cluster import FACTS_FILE; print(FACTS_FILE)"
     assert subprocess.run(["python3", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == str(own)
 

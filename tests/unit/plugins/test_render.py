@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -235,3 +238,22 @@ def test_plain_data_comes_out_of_everything() -> None:
     assert found == {"a": ["b", 3, 1.5, True, None, "x"], "7": {"s": ["x", "y"]}, "d": "2026-01-02", "p": "/x"}
     assert isinstance(found["a"][0], str)
     assert isinstance(found["a"][1], int)
+
+
+def test_compiled_templates_are_kept_if_the_disk_has_room(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("workloads/a.yml.j2", CONFIG % ("x", "{{ tenant.name }}"))
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for room in (True, False):
+        monkeypatch.setattr(_render, "_ENVIRONMENT", None)
+        monkeypatch.setattr(tempfile, "tempdir", str(kept))
+        if not room:
+            monkeypatch.setattr(tempfile, "NamedTemporaryFile", mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+            for path in kept.rglob("*.cache"):
+                path.unlink()
+        assert [item["data"] for item in objects(tmp_path)] == [{"key": "shop"}]
+        assert len(list(kept.rglob("barberpro.platform-*.cache"))) == room
+    # A folder that is somebody else's is left alone.
+    next(kept.iterdir()).chmod(0o777)
+    monkeypatch.setattr(_render, "_ENVIRONMENT", None)
+    assert len(objects(tmp_path)) == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 from unittest import mock
 
-from ansible_collections.barberpro.platform.plugins.callback.stages import CallbackModule
+from ansible_collections.barberpro.platform.plugins.callback.stages import COLLECTED_EVERY, CallbackModule
 from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import summaries, table
 
 STAGE = {"name": "validation", "result": "passed", "elapsed_seconds": 1.0, "budget_seconds": 60, "checks": []}
@@ -64,3 +66,25 @@ def test_the_callback_prints_reports_only() -> None:
         assert lines[:2] == ["", "b r1: succeeded in 3.0 s"]
         assert lines[2].startswith("  stage")
     assert printed() == []
+
+
+class Knot:
+    """Refers to itself: only the collector frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_a_long_run_does_not_keep_its_garbage() -> None:
+    callback, knot = CallbackModule(), Knot()
+    there = weakref.ref(knot)
+    try:
+        callback.v2_playbook_on_task_start(None, False)
+        del knot
+        gc.collect()
+        assert there() is not None, "the collector looks through what was there before a task"
+        for _task in range(COLLECTED_EVERY):
+            callback.v2_playbook_on_task_start(None, False)
+        assert there() is None
+    finally:
+        gc.unfreeze()
