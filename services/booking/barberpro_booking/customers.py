@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -38,11 +39,22 @@ class BookingKeys:
             rows = await connection.execute(select(DATA_KEYS).order_by(DATA_KEYS.c.created_at, DATA_KEYS.c.id))
             return [StoredKey(row.id, row.purpose, row.wrapped, row.created_at) for row in rows]
 
-    async def add(self, key: StoredKey) -> None:
-        """Keep a new key; a second one for indexes is dropped."""
-        values = {"id": key.id, "purpose": key.purpose, "wrapped": key.wrapped, "created_at": key.created_at}
+    @asynccontextmanager
+    async def making(self) -> AsyncIterator[Callable[[StoredKey], Awaitable[None]]]:
+        """Held while a key is made; what it gives keeps the key. A second one for indexes is dropped."""
         async with self.engine.begin() as connection:
-            await connection.execute(upsert(DATA_KEYS).values(values).on_conflict_do_nothing())
+            await connection.execute(text(f"LOCK TABLE {DATA_KEYS.name} IN ROW EXCLUSIVE MODE"))
+
+            async def keep(key: StoredKey) -> None:
+                values = {"id": key.id, "purpose": key.purpose, "wrapped": key.wrapped, "created_at": key.created_at}
+                await connection.execute(upsert(DATA_KEYS).values(values).on_conflict_do_nothing())
+
+            yield keep
+
+    async def made(self) -> None:
+        """Wait for every key that is being made."""
+        async with self.engine.begin() as connection:
+            await connection.execute(text(f"LOCK TABLE {DATA_KEYS.name} IN SHARE MODE"))
 
     async def replace(self, key_id: uuid.UUID, old: str, new: str) -> None:
         """Put another wrapping in the place of `old`."""
@@ -128,7 +140,7 @@ class Customers:
             plain = await connection.scalar(select(func.count()).select_from(BOOKINGS).where(_plain()))
             sealed = await connection.scalar(select(func.count()).select_from(BOOKINGS).where(BOOKINGS.c.customer_name_sealed.is_not(None)))
             wrapped = (await connection.execute(select(DATA_KEYS.c.wrapped))).scalars().all()
-        versions = sorted({int(text.split(":", 2)[1].removeprefix("v")) for text in wrapped})
+        versions = sorted({int(wrapping.split(":", 2)[1].removeprefix("v")) for wrapping in wrapped})
         return {"encrypting": self.keys is not None, "plain": plain, "sealed": sealed, "data_keys": len(wrapped), "versions": versions}
 
     async def exported(self, batch: int = BATCH) -> AsyncIterator[bytes]:

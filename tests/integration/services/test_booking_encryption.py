@@ -10,6 +10,7 @@ import pytest
 
 import barberpro_service.encryption
 from barberpro_booking import application as booking_application
+from barberpro_service.encryption.keys import FIELDS
 from barberpro_service.errors import KeysUnavailable
 from tests.integration.services.conftest import ADMIN, shop_of
 from tests.support.transit import MemoryTransit
@@ -121,6 +122,33 @@ async def test_the_key_is_rotated_under_load_and_no_request_fails(sealed, tenant
     rows = await exported(sealed)
     assert {(row["customer_name"], row["customer_phone"]) for row in rows} == {tuple(CANARY.values())}
     assert len(rows) == 48
+
+
+async def test_a_rotation_waits_for_a_key_that_another_pod_had_wrapped_before_it(sealed, tenant, transit, encrypting, monkeypatch):
+    wrapped, go = asyncio.Event(), asyncio.Event()
+    async with shop_of(encrypting, tenant) as other:
+        keys = other.built.booking.customers.keys
+        generate = transit.generate
+
+        async def slowly():
+            made = await generate()
+            wrapped.set()
+            await go.wait()
+            return made
+
+        monkeypatch.setattr(transit, "generate", slowly)
+        making = asyncio.create_task(keys._new(FIELDS))
+        await wrapped.wait()
+        transit.latest = 2
+        renewing = asyncio.create_task(sealed.management.put("/admin/encryption", headers=ADMIN))
+        await asyncio.sleep(1)
+        assert not renewing.done()
+        go.set()
+        made, status = await making, (await renewing).json()
+    assert status["versions"] == [2]
+    transit.oldest = 2
+    async with shop_of(encrypting, tenant) as fresh:
+        assert await fresh.built.booking.customers.keys.by_id(made.id) == made
 
 
 async def test_a_pod_that_has_no_key_yet_says_so_and_books_nothing_plain(tenant, transit, encrypting):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -25,13 +26,27 @@ HERE = Context("palermo", "booking-1", "bookings.customer_name")
 class MemoryStore:
     def __init__(self) -> None:
         self.keys: list[StoredKey] = []
+        self.pending: list[asyncio.Event] = []
 
     async def all(self):
         return list(self.keys)
 
-    async def add(self, key):
-        if not (key.purpose == INDEX and any(known.purpose == INDEX for known in self.keys)):
-            self.keys.append(key)
+    @asynccontextmanager
+    async def making(self):
+        async def keep(key):
+            if not (key.purpose == INDEX and any(known.purpose == INDEX for known in self.keys)):
+                self.keys.append(key)
+
+        done = asyncio.Event()
+        self.pending.append(done)
+        try:
+            yield keep
+        finally:
+            done.set()
+
+    async def made(self):
+        for done in self.pending:
+            await done.wait()
 
     async def replace(self, key_id, old, new):
         self.keys = [
@@ -131,6 +146,35 @@ async def test_a_rotation_wraps_anew_and_touches_nothing_that_is_sealed():
     # What comes now is sealed with a new data key, and a second time there is nothing to do.
     assert key_of(await keys.seal("2", "name", "Luz")) != key_of(sealed)
     assert await keys.rewrap() == (0, 2)
+
+
+class SlowTransit(MemoryTransit):
+    """Answers when it is told to, with what was wrapped before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def generate(self):
+        made = await super().generate()
+        self.asked.set()
+        await self.answer.wait()
+        return made
+
+
+async def test_a_rotation_waits_for_a_key_that_another_pod_had_wrapped_before_it():
+    store, transit = MemoryStore(), SlowTransit()
+    other, keys = (DataKeys("palermo", store, transit) for _pod in range(2))
+    sealing = asyncio.create_task(other.seal("1", "name", "Ana"))
+    await transit.asked.wait()
+    transit.latest = 2
+    rotating = asyncio.create_task(keys.rewrap())
+    await asyncio.sleep(0.05)
+    assert not rotating.done()
+    transit.answer.set()
+    assert await rotating == (1, 2)
+    transit.oldest = 2
+    assert await DataKeys("palermo", store, transit).open("1", "name", await sealing) == "Ana"
 
 
 async def test_without_the_rotation_a_retired_version_opens_nothing():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -41,8 +42,14 @@ class KeyStore(Protocol):
     async def all(self) -> Sequence[StoredKey]:
         """Every key, oldest first."""
 
-    async def add(self, key: StoredKey) -> None:
-        """Keep a new key. Of two first keys for INDEX one is kept: it must never change."""
+    def making(self) -> AbstractAsyncContextManager[Callable[[StoredKey], Awaitable[None]]]:
+        """Held from before a new key is wrapped until it is kept, which what it gives does.
+
+        Of two first keys for INDEX one is kept: it must never change.
+        """
+
+    async def made(self) -> None:
+        """Wait for every key that is being made."""
 
     async def replace(self, key_id: uuid.UUID, old: str, new: str) -> None:
         """Put another wrapping in the place of `old`; nothing happens when it is not `old` any more."""
@@ -104,9 +111,10 @@ class DataKeys:
         return key
 
     async def _new(self, purpose: str) -> DataKey:
-        plain, wrapped = await self.wrapper.generate()
-        made = StoredKey(uuid.uuid4(), purpose, wrapped, datetime.now(UTC))
-        await self.store.add(made)
+        async with self.store.making() as keep:
+            plain, wrapped = await self.wrapper.generate()
+            made = StoredKey(uuid.uuid4(), purpose, wrapped, datetime.now(UTC))
+            await keep(made)
         if purpose == INDEX:
             # Another pod may have been first; there is one for ever.
             return await self._unwrapped(next(key for key in await self.store.all() if key.purpose == INDEX))
@@ -153,6 +161,8 @@ class DataKeys:
         Returns how many were wrapped anew, and that version. Nothing that was sealed has to be touched. Raises KeysUnavailable.
         """
         version = await self.wrapper.version()
+        # One that another pod had wrapped before that version was there would come into the store after a look at it, and never be unwrapped again.
+        await self.store.made()
         outdated = [key for key in await self.store.all() if version_of(key.wrapped) < version]
         for key in outdated:
             await self.store.replace(key.id, key.wrapped, await self.wrapper.rewrap(key.wrapped))
