@@ -98,7 +98,9 @@ async def _customers(engine: OneConnection) -> None:
     from barberpro_service.encryption import StoredKey
 
     keys = BookingKeys(cast(Any, engine))
-    await keys.add(StoredKey(uuid.UUID(int=3), "fields", "vault:v1:another", START))
+    async with keys.making() as keep:
+        await keep(StoredKey(uuid.UUID(int=3), "fields", "vault:v1:another", START))
+    await keys.made()
     await keys.all()
     await keys.replace(uuid.UUID(int=3), "vault:v1:another", "vault:v2:another")
     customers = Customers(cast(Any, engine), cast(Any, Seals()))

@@ -195,8 +195,8 @@ async def test_every_query_of_the_service_is_among_them(scratch, module, reposit
     for name in every:
         monkeypatch.setattr(repository, name, watched(name, getattr(repository, name)))
     if module is booking:
-        # These open their connections themselves; `exported` is no coroutine, and reads what `status` does and more.
-        for owner, names in ((booking.BookingKeys, ("all", "add", "replace")), (booking.Customers, ("_seal_batch", "status", "opened"))):
+        # These open their connections themselves; `exported` and `making` are no coroutines: one reads what `status` does and more, the other fills its table.
+        for owner, names in ((booking.BookingKeys, ("all", "made", "replace")), (booking.Customers, ("_seal_batch", "status", "opened"))):
             for name in names:
                 monkeypatch.setattr(owner, name, watched(name, getattr(owner, name)))
             every |= set(names)
