@@ -64,14 +64,17 @@ setup-test: setup .venv-2.18/.ready ## What only the tests need: a browser, a se
 	@touch $@
 
 ##@ Operations on the embedded cluster
-.PHONY: platform deploy rollback status
-platform: setup ## What tenants share: CRDs, policies, gateway, PostgreSQL, monitoring
+.PHONY: platform deploy rollback status for-tests
+for-tests: setup ## Refuse an own cluster that does not say that it is for tests
+	@[ -z "$${BARBERPRO_KUBECONFIG:-}" ] || $(MAKE) cluster-status
+
+platform: setup for-tests ## What tenants share: CRDs, policies, gateway, PostgreSQL, monitoring
 	@$(STEP) "Platform" -- $(PLAYBOOK) deploy_platform.yml
 
-deploy: setup ## Deploy TENANT (default barbershop-palermo)
+deploy: setup for-tests ## Deploy TENANT (default barbershop-palermo)
 	@$(STEP) "Tenant $(TENANT)" -- $(PLAYBOOK) deploy_vertical.yml --limit $(TENANT)
 
-rollback: setup ## Return TENANT to revision TO
+rollback: setup for-tests ## Return TENANT to revision TO
 	@$(STEP) "Tenant $(TENANT)" -- $(PLAYBOOK) rollback_vertical.yml --limit $(TENANT) -e to_revision=$(TO)
 
 status: setup ## All tenants at a glance
@@ -79,24 +82,24 @@ status: setup ## All tenants at a glance
 
 ##@ Tests, layer by layer
 .PHONY: lint sanity unit integration molecule e2e crash crash-deploys plans external-vault postgresql one
-lint: setup ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
+lint: setup-test ## ruff, mypy, yamllint, ansible-lint, changelog, and the rules of this repository
 	@$(STEP) "Lint" -- $(PYTEST) tests/lint tests/unit/quality --deselect tests/lint/test_sanity.py
 
 sanity: setup ## ansible-test sanity on a copy of the tracked files
 	@$(STEP) "Sanity" -- $(PYTEST) tests/lint/test_sanity.py
 
-unit: setup ## Unit tests of plugins and services
+unit: setup-test ## Unit tests of plugins and services
 	@$(STEP) "Unit tests" -- $(PYTEST) tests/unit services
 
-integration: setup ## Against the simulated cluster
+integration: setup-test ## Against the simulated cluster
 	@$(MAKE) cluster PROFILE=simulated
-	@$(STEP) "Integration tests" -- $(PYTEST) tests/integration
+	@$(STEP) "Integration tests" -- $(PYTEST) -m "not cluster" tests/integration
 
 molecule: setup ## The scenarios default and rollback, on the embedded cluster
 	@$(STEP) "Molecule" -- $(PYTEST) tests/molecule
 
 e2e: setup-test ## Customers, failures and intruders, on the embedded cluster (after make vault platform)
-	@$(STEP) "End-to-end tests" -- $(PYTEST) --verbose tests/e2e
+	@$(STEP) "End-to-end tests" -- $(PYTEST) --verbose -m cluster tests/e2e tests/integration
 
 crash: setup ## Kill a run at every one of its writes, on the simulated cluster (make test tries some of the points)
 	@$(MAKE) cluster PROFILE=simulated

@@ -20,7 +20,7 @@ down: ## Remove both clusters of this checkout (PROFILE=simulated: that one alon
 	@if [ -e .embedded ] && [ ! -x $(CLUSTER_PYTHON) ]; then $(MAKE) setup; fi
 	@if [ -x $(CLUSTER_PYTHON) ]; then $(CLUSTER) --profile $(PROFILE) down; else echo "There is no cluster of this checkout"; fi
 
-images: setup ## Build the images whose sources changed, for the cluster's registry (own cluster: as archives)
+images: setup ## Build the images whose sources changed, for the cluster's registry (own cluster: for BARBERPRO_REGISTRY)
 	@$(CLUSTER) images
 
 vault: setup ## Have Vault too, with a key for each tenant: the first time builds it (minutes); then make platform deploy

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import archives
+from . import own_images
 from .console import say
 from .errors import ClusterError
 from .layout import Layout
@@ -21,7 +21,7 @@ def named() -> str | None:
 
 
 def dispatch(layout: Layout, command: str) -> int:
-    """`up` and `status` check that the cluster answers and is for tests, `images` writes archives; the others have nothing to do."""
+    """`up` and `status` check that the cluster answers and is for tests, `images` pushes to its registry; the others have nothing to do."""
     kubeconfig = named()
     if kubeconfig is None:
         raise ClusterError("BARBERPRO_KUBECONFIG is not set; it names the kubeconfig of an own cluster")
@@ -29,7 +29,7 @@ def dispatch(layout: Layout, command: str) -> int:
         check(layout, Path(kubeconfig))
         say(f"Using the cluster of BARBERPRO_KUBECONFIG={kubeconfig}; it carries the label {LABEL}")
     elif command == "images":
-        archives.ensure(layout)
+        own_images.ensure(layout)
     else:
         say(f"BARBERPRO_KUBECONFIG={kubeconfig} is set: the embedded cluster is left alone (unset it to use {command})")
     return 0

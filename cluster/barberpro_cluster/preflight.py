@@ -46,13 +46,18 @@ def probe(layout: Layout) -> Machine:
     return Machine(
         system=system,
         user=os.getuid(),
-        free_disk=shutil.disk_usage(layout.checkout).free,
+        free_disk=min(shutil.disk_usage(_existing(path)).free for path in (layout.checkout, layout.cache)),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         controllers=cgroup_controllers(Path("/")),
         programs=programs,
         go=go_version() if "go" in programs else (),
         file_system=file_system_of(layout.checkout, Path("/proc/self/mounts").read_text()),
     )
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the folder nearest to it that is there."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def go_version() -> tuple[int, ...]:
@@ -111,7 +116,7 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
     need = FREE_DISK_WARM if warm else FREE_DISK_COLD
     if machine.free_disk < need:
         found.append(
-            f"{layout.checkout} has {machine.free_disk / GIB:.1f} GiB of free disk, and the embedded cluster needs "
+            f"{layout.checkout} or {layout.cache} has {machine.free_disk / GIB:.1f} GiB of free disk, and the embedded cluster needs "
             f"{need / GIB:.0f} GiB (its tools are built from source); free some space"
         )
     if machine.memory < MEMORY:
@@ -139,7 +144,8 @@ def refusals(machine: Machine, layout: Layout, *, warm: bool) -> list[str]:
 
 def found(layout: Layout) -> list[str]:
     """What this machine lacks for the cluster of this checkout."""
-    warm = (layout.cache / "bin").is_dir() and (layout.cache / "images").is_dir()
+    # A service's image is put there after the programs of Kubernetes.
+    warm = any((layout.cache / "images").glob("booking-*"))
     return refusals(probe(layout), layout, warm=warm)
 
 

@@ -1,20 +1,19 @@
-"""A cluster of the user's own: where its facts are, and the archives of images for its nodes."""
+"""A cluster of the user's own: where its facts are, and how its registry gets the images."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from barberpro_cluster import archives, binaries, foreign, images, packages
+from barberpro_cluster import binaries, foreign, images, own_images, packages
+from barberpro_cluster.errors import ClusterError
 from barberpro_cluster.layout import Layout, facts_file
 from demo import summary
 
 ROOT = Path(__file__).resolve().parents[3]
-PINNED = "localhost/barberpro/{}@sha256:" + 64 * "a"
 
 
 @pytest.fixture
@@ -63,30 +62,52 @@ def test_inventory_demo_and_tests_read_the_facts_that_the_variable_names(monkeyp
     assert subprocess.run(["python3", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == str(own)
 
 
-def test_an_archive_carries_the_name_that_pods_give(oci, tmp_path):
-    archives.write(oci, "booking", tmp_path / "out" / "booking.tar")
-    with tarfile.open(tmp_path / "out" / "booking.tar") as archive:
-        assert {"index.json", "oci-layout", f"blobs/sha256/{64 * 'a'}"} <= set(archive.getnames())
-        annotations = json.load(archive.extractfile("index.json"))["manifests"][0]["annotations"]
-    assert annotations == {"io.containerd.image.name": PINNED.format("booking"), "org.opencontainers.image.ref.name": PINNED.format("booking")}
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["booking.tar"]
-
-
-def test_with_an_own_cluster_make_images_writes_archives(oci, tmp_path, layout, monkeypatch, capsys):
-    tools = []
+@pytest.fixture
+def built(oci, tmp_path, layout, monkeypatch):
+    """Images that are built already; returns the programs that were asked for, and what skopeo is called with."""
     monkeypatch.setenv("BARBERPRO_KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setattr(archives, "folder_of", lambda _layout: tmp_path / "out")
+    asked, called = [], []
+    monkeypatch.setattr(own_images, "references_file", lambda _layout: tmp_path / "references.json")
     monkeypatch.setattr(packages, "ensure", lambda _layout: None)
-    monkeypatch.setattr(binaries, "ensure", lambda _layout, names: tools.extend(names) or {})
+    monkeypatch.setattr(binaries, "ensure", lambda _layout, names: asked.extend(names) or {})
     monkeypatch.setattr(images, "ensure", lambda _layout, _image, _built: ("key", oci))
+    monkeypatch.setattr(own_images, "run", lambda command: called.append([str(word) for word in command]))
+    return asked, called
+
+
+def test_with_an_own_cluster_make_images_pushes_to_its_registry(built, oci, tmp_path, layout, monkeypatch, capsys):
+    tools, called = built
+    monkeypatch.setenv("BARBERPRO_REGISTRY", "localhost:5001")
     assert foreign.dispatch(layout, "images") == 0
-    references = json.loads((tmp_path / "out" / "references.json").read_text())
-    assert references["booking"] == PINNED.format("booking")
-    assert {f"{name}.tar" for name in references} == {path.name for path in (tmp_path / "out").glob("*.tar")}
+    references = json.loads((tmp_path / "references.json").read_text())
+    assert references["booking"] == "localhost:5001/barberpro/booking@sha256:" + 64 * "a"
+    assert [command[-2:] for command in called] == [[f"oci:{oci}:latest", f"docker://localhost:5001/barberpro/{name}:key"] for name in references]
+    assert all("--dest-tls-verify=false" in command for command in called)
     # Kubernetes itself is not built, and its images are not wanted.
     assert {"envoy-gateway", "prometheus", "prometheus-operator"} <= set(tools) <= {"envoy-gateway", "prometheus", "prometheus-operator", "vault"}
     assert not set(images.PLATFORM) & set(references)
-    assert f"archives in {tmp_path / 'out'}" in capsys.readouterr().out
+    assert f"are in localhost:5001, references in {tmp_path / 'references.json'}" in capsys.readouterr().out
 
+
+def test_a_registry_elsewhere_is_spoken_to_by_tls(built, layout, monkeypatch):
+    monkeypatch.setenv("BARBERPRO_REGISTRY", "registry.example/shop/")
     assert foreign.dispatch(layout, "images") == 0
-    assert "nothing changed" in capsys.readouterr().out
+    assert all(command[-1].startswith("docker://registry.example/shop/barberpro/") for command in built[1])
+    assert not any("--dest-tls-verify=false" in command for command in built[1])
+
+
+def test_without_a_registry_nothing_is_built(built, layout, monkeypatch):
+    monkeypatch.delenv("BARBERPRO_REGISTRY", raising=False)
+    with pytest.raises(ClusterError, match=r"BARBERPRO_REGISTRY is not set; name the registry that the nodes pull from"):
+        foreign.dispatch(layout, "images")
+    assert built == ([], [])
+
+
+def test_a_registry_that_takes_nothing_is_named(built, layout, monkeypatch):
+    def refuse(_command):
+        raise ClusterError("skopeo: connection refused")
+
+    monkeypatch.setenv("BARBERPRO_REGISTRY", "localhost:5001")
+    monkeypatch.setattr(own_images, "run", refuse)
+    with pytest.raises(ClusterError, match=r"could not be pushed to BARBERPRO_REGISTRY=localhost:5001: skopeo: connection refused; name the registry"):
+        foreign.dispatch(layout, "images")
