@@ -87,6 +87,16 @@ def test_expired_budget_after_promotion_returns_the_route(untouched: str) -> Non
     assert any(line.startswith("objects: ") for line in run.report["undone"])
 
 
+def test_a_stage_that_is_slower_than_its_budget_is_cut_and_undone(untouched: str) -> None:
+    # Two pods that begin take twice as long, and nothing of them is known before the stage.
+    run = deploy(untouched, extra={"pipeline_stage_budget_seconds": {"containers": 2}, "quota_overrides": {"pods": "26"}})
+    failed_at(run, "containers", "the budget of 2.0 s was spent during ")
+    assert "give the stage more time (pipeline_stage_budget_seconds, budget_minutes) or find out what is slow. Undone: objects: " in run.words()
+    (stage,) = [stage for stage in run.report["stages"] if stage["name"] == "containers"]
+    assert 2 <= stage["elapsed_seconds"] < 4
+    assert any(line.startswith("objects: ") for line in run.report["undone"])
+
+
 OLDEST = {"program": str(cluster.ROOT / ".venv-2.18" / "bin" / "ansible-playbook"), **oldest_core()}
 
 
