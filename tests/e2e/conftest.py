@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import cluster, looks
-from tests.support.playbooks import Run, deploy, deploy_new, remove
+from tests.support import cluster, looks, secret_values
+from tests.support.playbooks import RUNS, Run, deploy, deploy_new, remove
 from tests.support.turns import turn
 
 # Another cluster has a network and processes of its own, and nothing here could end its agent.
@@ -124,6 +124,18 @@ def boedo(boedo_deployed: None) -> str:
     """Name of the second tenant beside, which serves when the test begins, and nothing of an earlier test is left."""
     serves(cluster.BOEDO)
     return cluster.BOEDO
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_shown() -> Iterator[None]:
+    """What playbooks have printed and reported up to the end of a test holds none of the secrets that the cluster has then."""
+    yield
+    values = secret_values.found() if RUNS else {}
+    while RUNS:
+        run = RUNS.pop()
+        assert secret_values.shown(run.output, values) == []
+        if run.report_path is not None:
+            assert secret_values.shown(run.report_path.read_text() + run.report_path.with_suffix(".html").read_text(), values) == []
 
 
 @pytest.fixture(autouse=True)

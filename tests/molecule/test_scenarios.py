@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import secret_values
 from tests.support.turns import turn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,3 +37,4 @@ def test_scenario_is_idempotent_and_verifies(scenario: str, tmp_path: Path) -> N
         )
     assert done.returncode == 0, f"{done.stdout[-12000:]}\n{done.stderr[-4000:]}"
     assert "[DEPRECATION WARNING]" not in done.stdout + done.stderr
+    assert secret_values.shown(done.stdout + done.stderr, secret_values.found()) == []

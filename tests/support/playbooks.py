@@ -17,7 +17,7 @@ PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 REPORTS = ROOT / "reports"
 
 RUNS: list[Run] = []
-"""Every run of this session, so that one test can look for secrets in all that was ever printed or reported."""
+"""The runs that nobody has looked through yet for secrets that they printed or reported."""
 
 
 @dataclass
