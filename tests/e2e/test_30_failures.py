@@ -97,10 +97,7 @@ def test_a_stage_that_is_slower_than_its_budget_is_cut_and_undone(untouched: str
     assert any(line.startswith("objects: ") for line in run.report["undone"])
 
 
-OLDEST = {"program": str(cluster.ROOT / ".venv-2.18" / "bin" / "ansible-playbook"), **oldest_core()}
-
-
-@pytest.mark.parametrize("core", [pytest.param({}, id="newest"), pytest.param(OLDEST, id="oldest", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("core", [pytest.param({}, id="newest"), pytest.param(oldest_core(), id="oldest", marks=pytest.mark.slow)])
 def test_first_deploy_that_fails_removes_what_it_made(facts: dict[str, Any], core: dict[str, str]) -> None:
     tenant = "barbershop-doomed"
     remove(tenant)

@@ -11,7 +11,7 @@ import pytest
 from tests.support import cluster
 from tests.support.audit import AuditLog
 from tests.support.customers import Customers
-from tests.support.playbooks import Background, Run, deploy, play
+from tests.support.playbooks import Background, Run, deploy, oldest_core, play
 
 pytestmark = pytest.mark.cluster("beside")
 
@@ -26,10 +26,10 @@ def number(revision: str) -> int:
     return int(revision.removeprefix("r"))
 
 
-def roll_back(tenant: str, *arguments: str, to_revision: int | None = None) -> Run:
+def roll_back(tenant: str, *arguments: str, to_revision: int | None = None, **core: str) -> Run:
     """Roll a tenant back, to the newest kept revision before the current one when none is named."""
     extra: dict[str, Any] = {} if to_revision is None else {"to_revision": to_revision}
-    return play("rollback_vertical.yml", "--limit", tenant, *arguments, tenant=tenant, extra=extra)
+    return play("rollback_vertical.yml", "--limit", tenant, *arguments, tenant=tenant, extra=extra, **core)
 
 
 def deployments(tenant: str) -> set[str]:
@@ -37,17 +37,20 @@ def deployments(tenant: str) -> set[str]:
     return {item["metadata"]["name"] for item in cluster.objects("deployments", "-n", f"tenant-{tenant}")}
 
 
-def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_returns(caballito: str) -> None:
+@pytest.mark.parametrize(
+    ("core", "pods"), [pytest.param({}, "25", id="newest"), pytest.param(oldest_core(), "24", id="oldest", marks=pytest.mark.slow)]
+)
+def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_returns(caballito: str, core: dict[str, str], pods: str) -> None:
     old = revision_served(caballito)
     with Customers(caballito) as customers:
-        run = deploy(caballito, extra={"quota_overrides": {"pods": "25"}})
+        run = deploy(caballito, extra={"quota_overrides": {"pods": pods}}, **core)
         assert run.code == 0, run.output
         assert run.report["result"] == "succeeded"
         new = revision_served(caballito)
         assert number(new) > number(old)
         assert deployments(caballito) == {f"booking-{new}", f"walkin-queue-{new}"}
 
-        back = roll_back(caballito, to_revision=number(old))
+        back = roll_back(caballito, to_revision=number(old), **core)
         assert back.code == 0, back.output
         assert back.report["result"] == "succeeded"
         assert f"Deployment tenant-{caballito}/booking-{old}" in {entry["after_header"] for entry in back.report["diff"]}
@@ -56,6 +59,9 @@ def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_re
     customers.assert_served()
     assert customers.revisions == [old, new, old]
     assert deployments(caballito) == {f"booking-{old}", f"walkin-queue-{old}"}
+    status = play("status.yml", **core)
+    assert status.code == 0, status.output
+    assert re.search(rf"{caballito}\s.*\b{old}\b", status.output)
 
 
 def test_roll_back_to_the_revision_that_serves_changes_nothing(caballito: str) -> None:

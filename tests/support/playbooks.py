@@ -49,9 +49,10 @@ def command_of(
 
 
 def oldest_core() -> dict[str, str]:
-    """Return the environment variables with which the programs of .venv-2.18 run: the oldest ansible-core that is supported."""
+    """Return how `play` runs a playbook with the oldest ansible-core that is supported: by the program of .venv-2.18, in its environment."""
     folder = ROOT / ".venv-2.18"
-    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
+    program = str(folder / "bin" / "ansible-playbook")
+    return {"program": program, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
 
 
 def environment_of(**changes: str) -> dict[str, str]:
