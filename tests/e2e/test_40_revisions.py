@@ -61,7 +61,7 @@ def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_re
     assert deployments(caballito) == {f"booking-{old}", f"walkin-queue-{old}"}
     status = play("status.yml", **core)
     assert status.code == 0, status.output
-    assert re.search(rf"{caballito}\s.*\b{old}\b", status.output)
+    assert re.search(rf"{caballito} .* {number(old)} +healthy ", status.output), status.output
 
 
 def test_roll_back_to_the_revision_that_serves_changes_nothing(caballito: str) -> None:

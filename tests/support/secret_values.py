@@ -19,7 +19,9 @@ def found() -> dict[str, str]:
         where = f"{secret['metadata']['namespace']}/{secret['metadata']['name']}"
         for key, value in (secret.get("data") or {}).items():
             if key in KEYS and value:
-                values[f"{where}:{key}"] = max(base64.b64decode(value).decode().splitlines(), key=len)
+                raw = base64.b64decode(value)
+                # What is no text is looked for as Secrets hold it.
+                values[f"{where}:{key}"] = max(raw.decode().splitlines(), key=len) if raw.isascii() else value
     return values
 
 
