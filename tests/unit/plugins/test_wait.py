@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def failure(folder: Path, cluster: Cluster, *refs: Ref, timeout: float = 5) -> N
     return caught.value
 
 
+def said(error: NotReady) -> str:
+    """Return the message, without how long a busy machine really waited."""
+    return re.sub(r" after \d s", " after N s", error.message)
+
+
 def crashing(restarts: int) -> dict[str, Any]:
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
     last = {"terminated": {"exitCode": 1}}
@@ -77,7 +83,7 @@ def test_a_crash_brings_the_last_words_of_the_container(tmp_path: Path) -> None:
 
 def test_a_time_out_brings_the_last_state(tmp_path: Path) -> None:
     error = failure(tmp_path, Cluster(), BOOKING, timeout=0.3)
-    assert error.message == "Deployment t/booking-r1 is not ready after 0 s: 0 of 1 replicas created; last warning: BackOff: try 8"
+    assert said(error) == "Deployment t/booking-r1 is not ready after N s: 0 of 1 replicas created; last warning: BackOff: try 8"
     assert error.failures[0].final is False
 
 
@@ -86,8 +92,8 @@ def test_a_time_out_of_a_pod_whose_probe_fails_brings_the_probe_and_what_the_con
     cluster = Cluster(pod=pod)
     cluster.kinds["events"] = [event("e1", "Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503")]
     error = failure(tmp_path, cluster, BOOKING, timeout=0.3)
-    assert error.message == (
-        "Deployment t/booking-r1 is not ready after 0 s: 0 of 1 replicas created; "
+    assert said(error) == (
+        "Deployment t/booking-r1 is not ready after N s: 0 of 1 replicas created; "
         "last warning: Unhealthy: Startup probe failed: HTTP probe failed with statuscode: 503; last log line: last line"
     )
 
@@ -110,7 +116,7 @@ def test_final_failures_are_told_first(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_waited_for(tmp_path: Path) -> None:
     cluster = Cluster()
     cluster.kinds["jobs"] = []
-    assert "Job t/migrate-r1 is not ready after 0 s: it does not exist (yet)" in failure(tmp_path, cluster, MIGRATE, timeout=0.2).message
+    assert "Job t/migrate-r1 is not ready after N s: it does not exist (yet)" in said(failure(tmp_path, cluster, MIGRATE, timeout=0.2))
 
 
 @pytest.mark.parametrize("log", [(400, {}, {"message": "no"}), (403, {}, {"message": "no"}), (200, {}, b"\n")])
