@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import cluster, images, sql
+from tests.support import cluster, images, logins, sql
+from tests.support.audit import AuditLog
 from tests.support.customers import Customers
 from tests.support.playbooks import Background, deploy, play
 
@@ -73,6 +74,29 @@ def test_a_renamed_column_is_refused_and_the_statement_named(migrated: str) -> N
     assert left_over(migrated) == NOTHING
     assert sql.snapshot() == before
     assert cluster.resource_versions(f"tenant-{migrated}") == versions
+
+
+def test_no_migration_is_tried_for_a_release_that_something_else_stands_against(migrated: str, tmp_path: Path) -> None:
+    image = images.booking_with("ALTER TABLE bookings ADD COLUMN next_note text")
+    before, log = sql.snapshot(), AuditLog()
+    run = deploy(migrated, extra={"image_overrides": {"booking": image}, "quota_overrides": {"memory": "100Mi"}})
+    assert run.code != 0
+    assert [check["check"] for check in run.stage("validation")["checks"] if check["outcome"] == "failed"] == ["capacity", "plan"]
+    # Neither lease nor journal nor pod; so no scratch schema either, which the journal would name before it is there.
+    assert log.writes_of_the_deployer() == []
+    assert (left_over(migrated), sql.snapshot()) == (NOTHING, before)
+
+    first = int(cluster.ask(migrated).headers["x-barberpro-revision"].removeprefix("r"))
+    assert deploy(migrated, extra={"image_overrides": {"booking": image}}).code == 0
+    before, log = sql.snapshot(), AuditLog()
+    with logins.deployer_without("delete", "", "pods", tmp_path / "lesser") as kubeconfig:
+        refused = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated, extra={"to_revision": first}, BARBERPRO_KUBECONFIG=kubeconfig)
+    assert refused.code != 0
+    assert f"may not delete pods in tenant-{migrated}; " in refused.words()
+    assert log.writes_of(f"system:serviceaccount:{logins.NAMESPACE}:e2e-lesser-pods-delete") == []
+    assert (left_over(migrated), sql.snapshot()) == (NOTHING, before)
+    # The inventory's image works with the schema.
+    assert deploy(migrated).code == 0
 
 
 def test_what_a_killed_rehearsal_has_left_goes_with_the_next_run(migrated: str, tmp_path: Path) -> None:

@@ -44,10 +44,14 @@ class AuditLog:
         ]
 
     def writes_of_the_deployer(self) -> list[str]:
-        """Return every write by the deployer as "VERB URI", but for dry runs and reviews, which change nothing."""
+        """Return every write by the deployer."""
+        return self.writes_of(DEPLOYER)
+
+    def writes_of(self, user: str) -> list[str]:
+        """Return every write by a user as "VERB URI", but for dry runs and reviews, which change nothing."""
         return [
             f"{event['verb']} {event['requestURI']}" for event in self.events()
-            if event["user"]["username"] == DEPLOYER
+            if event["user"]["username"] == user
             and event["verb"] in WRITES
             and "dryRun=All" not in event["requestURI"]
             and not event["requestURI"].split("?")[0].endswith(("accessreviews", "rulesreviews", "selfsubjectreviews"))
