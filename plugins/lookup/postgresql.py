@@ -70,7 +70,8 @@ RETURN = r"""
 _raw:
   description:
     - For each query a dictionary of C(row), its first row by column, and C(problem), why there is none.
-    - For each of O(logins), after them, a dictionary of C(user) and C(problem), why the role cannot log in, empty when it can.
+    - For each of O(logins), after them, a dictionary of C(user), C(problem), why the role cannot log in, empty when it can, and C(away), whether that is
+      because the server was not back in time.
   type: list
   elements: dict
 """
@@ -81,7 +82,7 @@ from typing import Any
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
-from ansible_collections.barberpro.platform.plugins.module_utils._sql import first_row, log_in
+from ansible_collections.barberpro.platform.plugins.module_utils._sql import AWAY, first_row, log_in
 
 
 class LookupModule(LookupBase):
@@ -108,5 +109,5 @@ def _tried(values: dict[str, Any], until: float) -> dict[str, Any]:
     try:
         log_in(values, until)
     except CheckFailed as failed:
-        return {"user": values["user"], "problem": failed.reason}
-    return {"user": values["user"], "problem": ""}
+        return {"user": values["user"], "problem": failed.reason, "away": bool(AWAY.search(failed.reason))}
+    return {"user": values["user"], "problem": "", "away": False}

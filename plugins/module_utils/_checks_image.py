@@ -81,6 +81,12 @@ def image(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 -
         if answer.status == 401 and challenge:
             header = _authorize(challenge, credentials, tls, params["insecure_networks"])
             answer = _send(scheme, host, path, {"Accept": ACCEPT, "Authorization": header}, tls)
+    except ssl.SSLCertVerificationError as error:
+        raise CheckFailed(
+            f"image {text}: the certificate of registry {host} is not trusted: {error.verify_message}",
+            "give the bundle of its authority by ca_file (pipeline_registry_ca_file), or correct the name",
+            final=True,
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise CheckFailed(f"image {text}: registry {host} does not answer: {error}", "check the registry's address and that it runs") from error
     if answer.status == 200:

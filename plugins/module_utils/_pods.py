@@ -104,7 +104,9 @@ def _pull_problem(who: str, image: str, reason: str, message: str) -> Readiness:
     final = bool(_PULL_FINAL.search(text)) and not _PULL_TRANSIENT.search(text)
     if image.startswith(_LOOPBACK) and "connection refused" in text:
         final, message = True, "the node has no registry of its own (connection refused)"
-    if "manifest unknown" in text or "not found" in text or "NotFound" in text:
+    if "could not fetch content descriptor" in text and "not found" in text:
+        why = "the registry has lost a layer of it (push it again)"
+    elif "manifest unknown" in text or "not found" in text or "NotFound" in text:
         why = "manifest unknown (the registry does not have it)"
     elif reason == "InvalidImageName":
         why = "the name is not valid"

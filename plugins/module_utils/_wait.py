@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,10 +58,27 @@ class NotReady(PlatformError):
         self.failures = list(failures)
         first = failures[0]
         more = f" (and {len(failures) - 1} more objects)" if len(failures) > 1 else ""
-        log = f"; last log line: {first.log[-1]}" if first.log else ""
+        log = f"; last log line: {spoken(first.log[-1])}" if first.log else ""
         # What is not final has no cause of its own: a probe that fails, for example, is only in the events.
-        late, warning = ("", "") if first.final else (f" after {seconds:.0f} s", f"; last warning: {first.events[-1]}" if first.events else "")
+        late, warning = ("", "") if first.final else (f" after {seconds:.0f} s", f"; last warning: {telling(first.events)}" if first.events else "")
         super().__init__(f"{first.ref} is not ready{late}: {first.reason}{warning}{log}{more}", failures=[item.shown() for item in failures])
+
+
+def spoken(line: str, most: int = 400) -> str:
+    """Return what a line of a log says, in at most ``most`` characters: of a record in JSON what happened and why, else all of it."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if isinstance(record, dict):
+        found = [next((str(record[key]) for key in keys if record.get(key)), "") for keys in (("event", "message", "msg"), ("reason", "error", "err"))]
+        line = ": ".join(part for part in found if part) or line
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def telling(events: Sequence[str]) -> str:
+    """Return the last event that says something: behind each, kubelets repeat that it was so ("Failed: Error: ImagePullBackOff")."""
+    return next((event for event in reversed(events) if not event.startswith("Failed: Error: ")), events[-1])
 
 
 def has_to_become_ready(ref: Ref) -> bool:

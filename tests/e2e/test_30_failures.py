@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import cluster, looks, sql
+from tests.support import cluster, images, looks, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import Run, deploy, deploy_new, oldest_core, remove
 
@@ -65,6 +65,15 @@ def test_wrong_image_is_named_within_a_minute(untouched: str) -> None:
     run = deploy(untouched, extra={"image_overrides": {"booking": WRONG_IMAGE}})
     failed_at(run, "validation", WRONG_IMAGE)
     assert run.seconds < 60
+
+
+def test_image_that_no_node_can_pull_is_given_up_in_seconds(untouched: str) -> None:
+    # The registry has its manifest, so that validation passes, and not all of its layers.
+    image = images.with_a_lost_layer("walkin_queue")
+    run = deploy(untouched, extra={"image_overrides": {"walkin_queue": image}})
+    failed_at(run, "containers", "walkin-queue", image)
+    assert {check["outcome"] for check in run.stage("validation")["checks"]} == {"passed"}
+    assert run.seconds < 120
 
 
 def test_crash_looping_container_is_given_up_in_seconds(untouched: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,28 @@ def test_an_outage_in_mid_deploy_leaves_what_a_quiet_deploy_leaves(
     assert sql.snapshot() == rows
     (quota,) = cluster.objects("resourcequota", "-n", f"tenant-{palermo}")
     assert quota["spec"]["hard"]["pods"] == pods
+
+
+@pytest.mark.alone
+def test_a_database_that_does_not_come_back_is_said_and_the_next_run_converges(palermo: str, tmp_path: Path) -> None:
+    before, rows = looks.shape(palermo), sql.snapshot()
+    changed = {"quota_overrides": {"pods": "25"}, "pipeline_wait_timeout": 10}
+    with Background("deploy_vertical.yml", "--limit", palermo, log=tmp_path / "run.log", extra=changed) as run:
+        run.wait_for(OUTAGES[1][0])
+        with outages.no_database():
+            code = run.process.wait(timeout=300)
+    said = " ".join(run.log.read_text().split())
+    assert code != 0
+    assert f"stage infrastructure failed: PostgreSQL at {cluster.facts()['node_ip']}:30432 is away (" in said
+    assert ": Connection refused) and has not come back within a minute; see that the server runs, then run again. " in said
+    # Without a database no revision is ready, so that nobody knows whether the old one serves.
+    assert re.search(r"NOT undone: objects: Deployment tenant-\S+ is not ready after 10 s: .*; run again, which undoes that first\.", said)
+    assert looks.bookkeeping(palermo)["closed"] is False
+    again = deploy(palermo)
+    assert again.code == 0, again.output
+    assert looks.bookkeeping(palermo) == {"closed": True, "outcome": "undone", "holder": None, "probes": [], "scratch": []}
+    assert looks.shape(palermo) == before
+    assert sql.snapshot() == rows
 
 
 def test_afterwards_the_inventory_is_what_it_was(palermo: str) -> None:

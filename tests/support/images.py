@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from tests.support.cluster import ROOT, facts
@@ -42,9 +45,7 @@ def booking_release(releases: tuple[tuple[str, ...], ...], column: tuple[str, st
 
     With `column`, its code uses the second column instead of the first; a `silent` image does not say which migrations it brings.
     """
-    layout = Layout.of(ROOT)
     base = next(image for image in images.IMAGES if image.name == "booking")
-    _key, folder = images.ensure(layout, base, {})
     migrations = {}
     before = head()
     for statements in releases:
@@ -62,17 +63,41 @@ def booking_release(releases: tuple[tuple[str, ...], ...], column: tuple[str, st
             "USER 0:0", f"RUN sed -i 's/\\b{column[0]}\\b/{column[1]}/g' {code}/*.py && python -m compileall -q -f --invalidation-mode unchecked-hash {code}",
             "USER 10001:10001",
         ]
-    key = hashlib.sha256("\n".join([folder.name, *lines, *migrations.values()]).encode()).hexdigest()[:16]
-    target = layout.cache / "images" / f"booking_next-{key}"
+    return _built("booking", lines, migrations)
+
+
+@functools.cache
+def with_a_lost_layer(name: str) -> str:
+    """Return the reference of an image that the cluster's registry describes, and of which it has lost a layer: nothing but a pull meets that."""
+    reference = _built(name, ["ARG BASE_IMAGE", "FROM ${BASE_IMAGE}", "COPY layer /layer"], {"layer": "lost"})
+    repository = f"http://{facts()['registry']}/v2/{registry.REPOSITORY}/{name}_next"
+    manifest = urllib.request.Request(f"{repository}/manifests/{reference.rpartition('@')[2]}", headers={"Accept": registry.MANIFEST})
+    with urllib.request.urlopen(manifest, timeout=10) as answer:
+        layer = json.load(answer)["layers"][-1]["digest"]
+    try:
+        urllib.request.urlopen(urllib.request.Request(f"{repository}/blobs/{layer}", method="DELETE"), timeout=10).close()
+    except urllib.error.HTTPError as problem:
+        # An earlier run has done so.
+        if problem.code != 404:
+            raise
+    return reference
+
+
+def _built(name: str, lines: list[str], files: dict[str, str]) -> str:
+    """Build an image on one of ours from the lines of a Containerfile and the files beside it, push it, and return its reference."""
+    layout = Layout.of(ROOT)
+    _key, folder = images.ensure(layout, next(image for image in images.IMAGES if image.name == name), {})
+    key = hashlib.sha256("\n".join([folder.name, *lines, *files.values()]).encode()).hexdigest()[:16]
+    target = layout.cache / "images" / f"{name}_next-{key}"
     if not target.is_dir():
         (layout.cache / "work").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=layout.cache / "work") as name:
-            work = Path(name)
-            for file, text in migrations.items():
+        with tempfile.TemporaryDirectory(dir=layout.cache / "work") as place:
+            work = Path(place)
+            for file, text in files.items():
                 (work / file).write_text(text)
             (work / "Containerfile").write_text("\n".join(lines) + "\n")
             images._buildah_build(layout, work, _loaded(layout, folder), target)
-    return registry.push(facts()["registry"], "booking_next", target, images.digest_of(target), key)
+    return registry.push(facts()["registry"], f"{name}_next", target, images.digest_of(target), key)
 
 
 def _loaded(layout: Layout, folder: Path) -> str:

@@ -19,7 +19,7 @@ from barberpro_cluster.layout import Layout
 
 LAYOUT = Layout.of(cluster.ROOT)
 API_SERVER_PORT = 6443
-__all__ = ["ClusterError", "await_api_server", "packets_lost", "restart_api_server", "restart_database"]
+__all__ = ["ClusterError", "await_api_server", "no_database", "packets_lost", "restart_api_server", "restart_database"]
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -41,6 +41,19 @@ def await_api_server(timeout: float = 120.0) -> None:
 def restart_database() -> None:
     """End PostgreSQL's pod with one second of grace; its StatefulSet starts it again."""
     cluster.kubectl("delete", "pod", "postgresql-0", "-n", "barberpro-data", "--grace-period=1", "--wait=false")
+
+
+@contextmanager
+def no_database() -> Iterator[None]:
+    """Have no PostgreSQL while the body runs; afterwards there is one that answers."""
+    scale = ["scale", "statefulset", "postgresql", "-n", "barberpro-data"]
+    cluster.kubectl(*scale, "--replicas=0")
+    try:
+        cluster.kubectl("delete", "pod", "postgresql-0", "-n", "barberpro-data", "--grace-period=1", "--ignore-not-found")
+        yield
+    finally:
+        cluster.kubectl(*scale, "--replicas=1")
+        cluster.kubectl("rollout", "status", "statefulset/postgresql", "-n", "barberpro-data", "--timeout=90s")
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def test_a_row_and_who_can_log_in(pg: postgres.Server, tenant: postgres.Tenant) 
         "postgresql", query, arguments={"schema": tenant.schema}, user="admin", logins=[app, {**app, "password": "wrong"}], outage_timeout=5, **server
     )
     assert row == {"row": {"there": True, "share": "50%"}, "problem": ""}
-    assert good == {"user": app["user"], "problem": ""}
+    assert good == {"user": app["user"], "problem": "", "away": False}
+    assert wrong["away"] is False
     assert wrong["problem"].endswith(f'cannot be reached as role {app["user"]}: FATAL:  password authentication failed for user "{app["user"]}"')
     (written,) = looked_up("postgresql", "CREATE TABLE public.mine (id int)", user="admin", **server)
     assert written["problem"].endswith("cannot execute CREATE TABLE in a read-only transaction")
@@ -51,7 +52,8 @@ def test_a_row_and_who_can_log_in(pg: postgres.Server, tenant: postgres.Tenant) 
 def test_a_server_that_is_away_is_waited_for() -> None:
     port, begun = free_port(), time.monotonic()
     nobody = {"host": "127.0.0.1", "port": port, "dbname": "barberpro", "logins": [{"user": "app", "password": "x"}]}
-    assert looked_up("postgresql", **nobody)[0]["problem"] == f"database barberpro at 127.0.0.1:{port} cannot be reached as role app: Connection refused"
+    reason = f"database barberpro at 127.0.0.1:{port} cannot be reached as role app: Connection refused"
+    assert looked_up("postgresql", **nobody) == [{"user": "app", "problem": reason, "away": True}]
     assert time.monotonic() - begun < 1
 
     def answer() -> None:

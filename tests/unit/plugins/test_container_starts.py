@@ -33,6 +33,12 @@ PULLS = [
     ),
     ("r/x:1", "unexpected status code [manifests 1]: 500 Internal Server Error: not found", "progress", "500"),
     ("r/x:1", "pulling from host r failed with status code: 503, unauthorized", "progress", "503"),
+    (
+        "r/x:1",
+        "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:0040 (application/vnd.oci.image.layer) from remote: not found",
+        "failed",
+        "the registry has lost a layer of it (push it again)",
+    ),
     ("r/unauthorized:1", 'Back-off pulling image "r/unauthorized:1"', "progress", "Back-off"),
 ]
 

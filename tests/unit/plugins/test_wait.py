@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
-from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady, has_to_become_ready, tail, wait_ready
+from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady, has_to_become_ready, spoken, tail, wait_ready
 
 from tests.support.fake_api import Answer, FakeApi, kubeconfig
 
@@ -85,6 +85,36 @@ def test_a_time_out_brings_the_last_state(tmp_path: Path) -> None:
     error = failure(tmp_path, Cluster(), BOOKING, timeout=0.3)
     assert said(error) == "Deployment t/booking-r1 is not ready after N s: 0 of 1 replicas created; last warning: BackOff: try 8"
     assert error.failures[0].final is False
+
+
+def test_a_time_out_tells_why_and_not_that_kubelet_goes_on_trying(tmp_path: Path) -> None:
+    cluster = Cluster()
+    cluster.kinds["events"] = [
+        event("e1", "Failed", "Failed to pull image \"shop/booking:1\": failed to read expected number of bytes: unexpected EOF"),
+        event("e2", "Failed", "Error: ErrImagePull"), event("e3", "Failed", "Error: ImagePullBackOff"),
+    ]
+    error = failure(tmp_path, cluster, BOOKING, timeout=0.3)
+    assert said(error) == (
+        "Deployment t/booking-r1 is not ready after N s: 0 of 1 replicas created; last warning: "
+        "Failed: Failed to pull image \"shop/booking:1\": failed to read expected number of bytes: unexpected EOF"
+    )
+    cluster.kinds["events"] = [event("e3", "Failed", "Error: ImagePullBackOff")]
+    assert said(failure(tmp_path, cluster, BOOKING, timeout=0.3)).endswith("; last warning: Failed: Error: ImagePullBackOff")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("KeyError: 'PORT'", "KeyError: 'PORT'"),
+        ('{"event": "readiness check failed", "frames": ["a:1"], "error": "DatabaseUnavailable", "reason": "no login"}', "readiness check failed: no login"),
+        ('{"level": "fatal", "msg": "stopped", "err": "no disk"}', "stopped: no disk"),
+        ('{"level": "fatal"}', '{"level": "fatal"}'),
+        ('"a text"', '"a text"'),
+        ("long " * 100, f"{('long ' * 100)[:399]}…"),
+    ],
+)
+def test_the_last_line_of_a_log_is_told_without_what_only_machines_read(line: str, said: str) -> None:
+    assert spoken(line) == said
 
 
 def test_a_time_out_of_a_pod_whose_probe_fails_brings_the_probe_and_what_the_container_says(tmp_path: Path) -> None:
