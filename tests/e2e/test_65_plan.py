@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from tests.support import cluster, images, looks, sql
 from tests.support.audit import AuditLog
-from tests.support.playbooks import REPORTS, Run, deploy
+from tests.support.playbooks import Run, deploy, plan_of
 
 from .conftest import PLANNED
 
 pytestmark = pytest.mark.cluster
-
-
-def plan_of(run: Run, tenant: str) -> tuple[dict[str, Any], Path]:
-    """Return the plan that a run says that it has written."""
-    words = run.words()
-    path = Path(words.partition("Written to ")[2].split()[0])
-    assert path.parent.parent == REPORTS / tenant
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found, path
 
 
 def test_of_a_new_tenant_equals_what_its_deploy_did(fresh_deployed: Run, recoleta: str) -> None:

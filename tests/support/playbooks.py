@@ -99,6 +99,14 @@ def deploy_new(tenant: str, *arguments: str, extra: dict[str, Any] | None = None
     return play("deploy_vertical.yml", *arguments, tenant=tenant, extra=described, **options)
 
 
+def plan_of(run: Run, tenant: str) -> tuple[dict[str, Any], Path]:
+    """Return the plan that a run says that it has written, and where."""
+    path = Path(run.words().partition("Written to ")[2].split()[0])
+    assert path.parent.parent == REPORTS / tenant
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found, path
+
+
 def remove(tenant: str) -> None:
     """Remove a tenant with its schema and its DNS record, as the scenarios of molecule/ do."""
     run = play("molecule/shared/destroy.yml", extra={"tenant_name": tenant})

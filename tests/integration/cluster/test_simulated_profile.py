@@ -5,48 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.support.simulated import SimulatedCluster
+
 pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
-
-CHECKOUT = Path(__file__).resolve().parents[3]
-
-
-class Cluster:
-    def __init__(self, state: Path) -> None:
-        self.state = state
-
-    def run(self, action: str) -> str:
-        command = [sys.executable, "-m", "barberpro_cluster.simulated", action, "--state", str(self.state)]
-        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "cluster")}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def kubectl(self, *words: str, user: str = "kubeconfig", stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [self.state / "bin" / "kubectl", f"--kubeconfig={self.state / user}", *words]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-
-    def processes(self) -> list[int]:
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if any(str(self.state) in word for word in words) and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-        return found
-
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    one = Cluster(tmp_path_factory.mktemp("simulated") / "state")
+    one = SimulatedCluster(tmp_path_factory.mktemp("simulated") / "state")
     assert "The simulated cluster is up after" in one.run("up")
     yield one
     one.run("down")

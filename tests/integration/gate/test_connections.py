@@ -48,7 +48,7 @@ def test_a_tier_is_brought_into_force_and_too_large_a_one_is_refused(pg: postgre
     schema, limit = "t_connections", limit_of("large")
     others = held(pg, schema)[1]
     # What is left to promise is one connection too few for the tier.
-    kept = int(postgres.FAST["max_connections"]) - SUPERUSERS - others - (limit - 1)
+    kept = postgres.CONNECTIONS - SUPERUSERS - others - (limit - 1)
     refused = database_role.run(pg.port, tmp_path, schema, "room", "main", database_connection_limit=limit, database_connections_kept=kept)
     assert refused.code != 0
     assert (

@@ -23,8 +23,6 @@ from tests.support.playbooks import play
 
 ZONE = "guarded.test"
 REGISTRY = "registry.guarded.test/barberpro"
-# That of the production example, whose tenants are tried here too.
-PRODUCTION_REGISTRY = "registry.barberpro.example/barberpro"
 IMAGE = f"{REGISTRY}/booking@sha256:{'a' * 64}"
 # Credentials of the registry.
 PULLS = base64.b64encode(b"puller:registry-canary").decode()
@@ -186,7 +184,7 @@ def platform(simulated_kubeconfig: str, kubectl_path: str, admin: Resources, tmp
         "platform_registry_auth_file": str(registries),
         **{f"__platform_{name}_namespace": value for name, value in NAMESPACES.items()}, "platform_monitoring_namespace": NAMESPACES["monitoring"],
         "__platform_tenant_label": GUARD_LABEL, "platform_zone": ZONE, "platform_kubeconfig": simulated_kubeconfig, "platform_kubectl": kubectl_path,
-        "platform_gateway_provider": "existing", "platform_image_registries": [REGISTRY, PRODUCTION_REGISTRY],
+        "platform_gateway_provider": "existing", "platform_image_registries": [REGISTRY],
         "images": dict.fromkeys(("postgresql", "prometheus", "alertmanager", "prometheus_operator", "prometheus_config_reloader", "pgbouncer"), IMAGE),
         "platform_deployer_subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": DEPLOYER}],
         "platform_admin_subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "guarded:admins"}],

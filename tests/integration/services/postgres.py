@@ -18,7 +18,8 @@ import psycopg
 from tests.support import database_role
 
 POOLER = "password-of-the-pooler"
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "120"}
+CONNECTIONS = 120
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def binaries() -> Path:
@@ -38,16 +39,22 @@ class Server:
     port: int
     folder: Path
     user: str
+    address: str = "127.0.0.1"
+    certificate: str = ""
+    connections: int = CONNECTIONS
 
     @property
     def admin(self) -> str:
-        return f"host=127.0.0.1 port={self.port} user=admin dbname=barberpro"
+        return f"host={self.address} port={self.port} user=admin dbname=barberpro"
 
     def _run(self, *command: str) -> None:
         _as_user(self.user, *command, cwd=self.folder)
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 " + " ".join(f"-c {key}={value}" for key, value in FAST.items())
+        settings = {"listen_addresses": self.address, "max_connections": self.connections, **FAST}
+        if self.certificate:
+            settings |= {"ssl": "on", "ssl_cert_file": f"{self.folder}/{self.certificate}.crt", "ssl_key_file": f"{self.folder}/{self.certificate}.key"}
+        options = f"-p {self.port} -k {self.folder} " + " ".join(f"-c {key}={value}" for key, value in settings.items())
         self._run(str(binaries() / "pg_ctl"), "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
@@ -72,14 +79,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def empty_server():
-    """Start a server without a database of the platform, stop and delete it at the end."""
+def empty_server(address: str = "127.0.0.1", port: int = 0, certificate: Path | None = None, connections: int = CONNECTIONS):
+    """Start a server without a database of the platform, stop and delete it at the end.
+
+    It listens on an address of loopback and a free port, unless one is named; with a certificate (beside its key, without suffix) by TLS too.
+    """
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     folder = Path(tempfile.mkdtemp(prefix="barberpro-pg-", dir="/tmp"))
     try:
         shutil.chown(folder, user)
         _as_user(user, str(binaries() / "initdb"), "-D", str(folder / "data"), "-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", cwd=folder)
-        running = Server(free_port(), folder, user)
+        running = Server(port or free_port(), folder, user, address, certificate.name if certificate else "", connections)
+        for suffix in (".crt", ".key") if certificate else ():
+            own = shutil.copy(certificate.with_name(certificate.name + suffix), folder)
+            shutil.chown(own, user)
+            os.chmod(own, 0o600)
         # Roles log in by password as they do in a cluster; only the administrator is trusted.
         (folder / "data" / "pg_hba.conf").write_text(
             "local all all trust\nhost all admin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8"
