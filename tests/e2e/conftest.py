@@ -16,8 +16,9 @@ from tests.support import cluster, looks, secret_values
 from tests.support.playbooks import RUNS, Run, deploy, deploy_new, remove
 from tests.support.turns import turn
 
-# Another cluster has a network and processes of its own, and nothing here could end its agent.
-collect_ignore = ["test_56_fair_share.py", "test_57_policy_agent.py"] if os.environ.get("BARBERPRO_KUBECONFIG") else []
+# Another cluster has files, a network and processes of its own, and nothing here could end its agent.
+OF_THE_EMBEDDED = ["test_05_embedded.py", "test_56_fair_share.py", "test_57_policy_agent.py", "test_90_two_checkouts.py"]
+collect_ignore = OF_THE_EMBEDDED if os.environ.get("BARBERPRO_KUBECONFIG") else []
 
 PALERMO = "barbershop-palermo"
 RECOLETA = "barbershop-recoleta"

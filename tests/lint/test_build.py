@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lint.test_sanity import copy_of_tracked_files
+from tests.support.checkout import copy_of_tracked_files
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -30,7 +30,8 @@ def run(command: list[str], cwd: Path, collections: Path | None = None) -> str:
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built artifact."""
     folder = tmp_path_factory.mktemp("build")
-    collection = copy_of_tracked_files(folder)
+    collection = folder / "barberpro"
+    copy_of_tracked_files(collection)
     run(["ansible-galaxy", "collection", "build", "--output-path", str(folder / "dist")], collection)
     return next((folder / "dist").glob("barberpro-platform-*.tar.gz"))
 

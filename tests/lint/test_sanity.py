@@ -7,13 +7,13 @@ its cache instead. Home, and so that cache and its virtual environments, is a fo
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+
+from tests.support.checkout import copy_of_tracked_files
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "barberpro" / "sanity"
@@ -31,18 +31,6 @@ NOT_OURS = ["pslint"]
 BESIDE_THE_COLLECTION = {"benchmarks", "cluster", "services"}
 
 
-def copy_of_tracked_files(target: Path, without: Collection[str] = ()) -> Path:
-    """Copy what git tracks, as it is in the work tree, but for the top folders `without`; return the collection's folder below `target`."""
-    collection = target / "ansible_collections" / "barberpro" / "platform"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        source = ROOT / name
-        if source.is_file() and name.split("/")[0] not in without:
-            (collection / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, collection / name)
-    return collection
-
-
 def pip_version_wanted() -> str:
     """Return the pip version whose bootstrap script this ansible-test asks for."""
     text = (Path(sys.prefix) / "lib/python3.11/site-packages/ansible_test/_internal/python_requirements.py").read_text()
@@ -52,7 +40,8 @@ def pip_version_wanted() -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_sanity_passes_without_ignores(tmp_path: Path) -> None:
-    collection = copy_of_tracked_files(tmp_path, without=BESIDE_THE_COLLECTION)
+    collection = tmp_path / "ansible_collections" / "barberpro" / "platform"
+    copy_of_tracked_files(collection, without=BESIDE_THE_COLLECTION)
     assert not list(collection.glob("tests/sanity/ignore-*")), "sanity findings are repaired, not ignored"
     bootstrap = CACHE / ".ansible" / "test" / "cache" / f"get_pip_{pip_version_wanted().replace('.', '_')}.py"
     bootstrap.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,109 @@
+"""What the embedded cluster brings along for those who deploy on it: volumes that are there, figures of use, and doors that are shut."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import cluster
+
+pytestmark = pytest.mark.cluster("beside")
+STATE = cluster.ROOT / ".embedded"
+
+
+@pytest.fixture
+def namespace(facts: dict[str, Any], unique: Callable[[str], str]) -> Iterator[str]:
+    """A namespace of nobody's, gone afterwards."""
+    name = unique("embedded")
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=true")
+
+
+def once(namespace: str, name: str, script: str) -> str:
+    """Run a script in a pod that has the claim `data` at /data; return what it printed."""
+    container = {
+        "name": "main", "image": cluster.facts()["images"]["booking"], "command": ["/bin/sh", "-c", script],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never", "securityContext": {"fsGroup": 10001}, "containers": [container],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    cluster.kubectl("wait", "pod", name, "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s")
+    text = cluster.kubectl("logs", name, "-n", namespace)
+    cluster.kubectl("delete", "pod", name, "-n", namespace)
+    return text
+
+
+def test_a_claim_without_a_class_gets_a_volume_that_outlives_its_pods_and_ends_with_the_claim(namespace: str) -> None:
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}},
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    once(namespace, "writes", "echo kept > /data/note")
+    assert once(namespace, "reads", "cat /data/note") == "kept\n"
+    (bound,) = cluster.objects("persistentvolumeclaim", "-n", namespace)
+    volume = bound["spec"]["volumeName"]
+    assert (bound["status"]["phase"], bound["spec"]["storageClassName"]) == ("Bound", "local-path")
+    assert [path.read_text() for path in STATE.rglob(f"{volume}*/note")] == ["kept\n"]
+    cluster.kubectl("delete", "persistentvolumeclaim", "data", "-n", namespace)
+    deadline = time.monotonic() + 60
+    while cluster.exists("persistentvolume", volume):
+        assert time.monotonic() < deadline, f"volume {volume} is there 60 s after its claim is gone"
+        time.sleep(0.5)
+    assert [*STATE.rglob(f"{volume}*/note")] == []
+
+
+def test_metrics_server_says_what_node_and_pods_use(caballito: str) -> None:
+    (node,) = (line.split() for line in cluster.kubectl("top", "node", "--no-headers").splitlines())
+    assert node[0] == "node-1"
+    assert all(value[0].isdigit() for value in node[1:]), node
+    # A pod is measured for the first time within a minute of its start.
+    deadline = time.monotonic() + 90
+    while not {"booking", "walkin"} <= (used := _used(f"tenant-{caballito}")).keys():
+        assert time.monotonic() < deadline, used
+        time.sleep(2)
+    assert 16 < used["booking"] < 512, used
+
+
+def _used(namespace: str) -> dict[str, int]:
+    """Return the MiB that pods of a namespace use, by the first word of their names."""
+    lines = [line.split() for line in cluster.kubectl("top", "pod", "-n", namespace, "--no-headers", check=False).splitlines()]
+    return {name.partition("-")[0]: int(memory.removesuffix("Mi")) for name, _cpu, memory in lines}
+
+
+def test_the_nodes_own_login_reads_no_secret_of_pods_that_it_does_not_run(namespace: str) -> None:
+    cluster.kubectl("create", "secret", "generic", "canary", "-n", namespace, "--from-literal=word=correct-horse-battery")
+    kubelet = STATE / "kubeconfigs" / "kubelet"
+    command = [cluster.facts()["kubectl"], "--kubeconfig", str(kubelet), "get", "secret", "canary", "-n", namespace]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "no relationship found between node 'node-1' and this object" in done.stderr
+
+
+def test_secrets_are_encrypted_in_etcd(namespace: str) -> None:
+    cluster.kubectl("create", "secret", "generic", "canary", "-n", namespace, "--from-literal=word=incorrect-horse-battery")
+    path = f"/registry/secrets/{namespace}/canary".encode()
+    found = [data for file in (STATE / "etcd").rglob("*") if file.is_file() and path in (data := _read(file))]
+    assert found
+    assert not [data for data in found if b"incorrect-horse-battery" in data]
+
+
+def _read(file: Path) -> bytes:
+    """Return a file of etcd, which may be gone by now."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
