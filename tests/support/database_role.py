@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.plugins.test.core import search
 from ansible_collections.barberpro.platform.plugins.filter.scram import scram
 from jinja2.nativetypes import NativeEnvironment
 
@@ -19,6 +20,7 @@ ROLE = ROOT / "roles" / "database"
 def _environment() -> NativeEnvironment:
     environment = NativeEnvironment(trim_blocks=True)
     environment.filters["barberpro.platform.scram"] = scram
+    environment.tests["search"] = search
     environment.filters["hash"] = lambda text, _kind: str(len(text))
     return environment
 
