@@ -56,6 +56,13 @@ def test_an_outage_in_mid_deploy_leaves_what_a_quiet_deploy_leaves(
     assert quota["spec"]["hard"]["pods"] == pods
 
 
+def test_afterwards_the_inventory_is_what_it_was(palermo: str) -> None:
+    run = deploy(palermo)
+    assert run.code == 0, run.output
+    (quota,) = cluster.objects("resourcequota", "-n", f"tenant-{palermo}")
+    assert quota["spec"]["hard"]["pods"] == "30"
+
+
 @pytest.mark.alone
 def test_a_database_that_does_not_come_back_is_said_and_the_next_run_converges(palermo: str, tmp_path: Path) -> None:
     before, rows = looks.shape(palermo), sql.snapshot()
@@ -76,10 +83,3 @@ def test_a_database_that_does_not_come_back_is_said_and_the_next_run_converges(p
     assert looks.bookkeeping(palermo) == {"closed": True, "outcome": "undone", "holder": None, "probes": [], "scratch": []}
     assert looks.shape(palermo) == before
     assert sql.snapshot() == rows
-
-
-def test_afterwards_the_inventory_is_what_it_was(palermo: str) -> None:
-    run = deploy(palermo)
-    assert run.code == 0, run.output
-    (quota,) = cluster.objects("resourcequota", "-n", f"tenant-{palermo}")
-    assert quota["spec"]["hard"]["pods"] == "30"

@@ -13,6 +13,7 @@ from tests.support.simulated import SimulatedCluster
 
 pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
 
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     one = SimulatedCluster(tmp_path_factory.mktemp("simulated") / "state")
