@@ -3,6 +3,8 @@
 
 PROFILE ?= embedded
 CLUSTER_PYTHON := .venv/bin/python
+# What is looked at before anything is installed; the simulated profile wants none of it.
+PREFLIGHT := $(if $(filter simulated,$(PROFILE)),,doctor)
 CLUSTER := PYTHONPATH=cluster $(CLUSTER_PYTHON) -m barberpro_cluster
 
 ##@ Cluster
@@ -10,7 +12,7 @@ CLUSTER := PYTHONPATH=cluster $(CLUSTER_PYTHON) -m barberpro_cluster
 doctor: ## Say what this machine lacks; touches nothing
 	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m barberpro_cluster doctor
 
-cluster: setup ## Start the embedded Kubernetes (PROFILE=simulated: control plane with simulated nodes)
+cluster: $(PREFLIGHT) setup ## Start the embedded Kubernetes (PROFILE=simulated: control plane with simulated nodes)
 	@$(CLUSTER) --profile $(PROFILE) up
 
 cluster-status: setup ## What runs of the embedded Kubernetes
@@ -20,15 +22,15 @@ down: ## Remove both clusters of this checkout (PROFILE=simulated: that one alon
 	@if [ -e .embedded ] && [ ! -x $(CLUSTER_PYTHON) ]; then $(MAKE) setup; fi
 	@if [ -x $(CLUSTER_PYTHON) ]; then $(CLUSTER) --profile $(PROFILE) down; else echo "There is no cluster of this checkout"; fi
 
-images: setup ## Build the images whose sources changed, for the cluster's registry (own cluster: for BARBERPRO_REGISTRY)
+images: doctor setup ## Build the images whose sources changed, for the cluster's registry (own cluster: for BARBERPRO_REGISTRY)
 	@$(CLUSTER) images
 
-vault: setup ## Have Vault too, with a key for each tenant: the first time builds it (minutes); then make platform deploy
+vault: doctor setup ## Have Vault too, with a key for each tenant: the first time builds it (minutes); then make platform deploy
 	@$(CLUSTER) vault
 
 binaries: setup ## Build Kubernetes and its add-ons into the cache
 	@$(CLUSTER) build
 
-conformance: setup ## The upstream NetworkPolicy tests against the policy agent (twenty minutes; the first time builds them)
+conformance: doctor setup ## The upstream NetworkPolicy tests against the policy agent (twenty minutes; the first time builds them)
 	@$(CLUSTER) up
 	@$(CLUSTER) conformance

@@ -43,6 +43,8 @@ def ensure(layout: Layout) -> None:
             POLICY.write_text("#!/bin/sh\n# barberpro.platform: services of these packages stay off\nexit 101\n")
             POLICY.chmod(0o755)
         try:
+            # What a killed installation has left would be in the way of every later one.
+            run(["dpkg", "--configure", "-a"], env=environment)
             run(["apt-get", "install", "-qy", "--no-install-recommends", *absent], env=environment)
         finally:
             if ours:

@@ -69,7 +69,7 @@ class ApiError(PlatformError):
             where = f"in namespace {denied['namespace']}" if denied["namespace"] else "at cluster scope"
             return (
                 f"{self.target}: user {denied['user']} may not {denied['verb']} {denied['resource']}{group} {where}; "
-                "grant it (deploy_platform.yml installs the deployer's ClusterRole) or use another identity"
+                "run deploy_platform.yml as administrator, which installs the platform and the deployer's ClusterRole, or use another identity"
             )
         return f"{self.target}: {self.verb} refused by the API server: {self.server_message}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,9 +72,24 @@ def test_http_leads_to_https(palermo: str) -> None:
     assert answer.headers["location"].rstrip("/") == f"https://{cluster.host_of(palermo)}"
 
 
+def test_prometheus_sends_its_alerts_to_alertmanager(palermo: str) -> None:
+    path = "/api/v1/namespaces/barberpro-monitoring/services/prometheus-operated:9090/proxy/api/v1/alertmanagers"
+    known = json.loads(cluster.kubectl("get", "--raw", path))["data"]
+    pods = cluster.objects("pods", "-n", "barberpro-monitoring", "-l", "app.kubernetes.io/name=alertmanager")
+    assert sorted(manager["url"] for manager in known["activeAlertmanagers"]) == sorted(f"http://{pod['status']['podIP']}:9093/api/v2/alerts" for pod in pods)
+    assert pods
+
+
 def test_demo_summary_prints_a_curl_line_that_works(palermo: str) -> None:
     done = subprocess.run([sys.executable, "demo/summary.py", palermo], cwd=cluster.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert [stage for stage in STAGES if not re.search(rf"^  {stage} +passed +[\d.]+ s of +[\d.]+ s +\d+ of \d+ checks passed$", done.stdout, re.M)] == []
+    (report,) = re.findall(r"^  report +(\S+) ", done.stdout, re.M)
+    assert (cluster.ROOT / report).exists()
+    tries = done.stdout.partition("What to try next")[2]
+    assert f"rollback_vertical.yml --limit {palermo} -e to_revision=" in tries
+    assert "deploy_vertical.yml -e tenant_name=barbershop-recoleta -e vertical=barbershop -e tier=small -e market_size=small" in tries
+    assert "localhost/does-not-exist:1" in tries
     line = next(line.split("try", 1)[1].strip() for line in done.stdout.splitlines() if line.strip().startswith("try "))
     page = subprocess.run(["bash", "-c", f"{line} --silent --show-error --fail"], cwd=cluster.ROOT, capture_output=True, text=True, check=False)
     assert page.returncode == 0, page.stderr

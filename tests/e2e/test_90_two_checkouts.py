@@ -19,6 +19,7 @@ from tests.support.customers import Customers
 sys.path.insert(0, str(cluster.ROOT / "cluster"))
 
 from barberpro_cluster import supervisor
+from barberpro_cluster.layout import Layout
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -58,6 +59,26 @@ def other(facts: dict[str, Any], tmp_path: Path) -> Iterator[Checkout]:
     made.run("down")
 
 
+def left_of(made: Checkout) -> dict[str, list[str]]:
+    """Return what there is on the machine of a checkout's cluster, but for its network namespace."""
+    layout = Layout.of(made.folder)
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    return {
+        "links": [line for line in links.splitlines() if layout.veth in line],
+        "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if str(made.folder) in line],
+        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.cgroup)],
+        "processes": [str(path) for path in Path("/proc").glob("[0-9]*/cmdline") if str(made.folder).encode() in _read(path)],
+    }
+
+
+def _read(path: Path) -> bytes:
+    """Return the command line of a process, which may have ended by now."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def networks() -> set[str]:
     """Return the network namespaces of the clusters on this machine."""
     return {name for name in os.listdir("/run/netns") if name.startswith("barberpro-")}
@@ -70,6 +91,9 @@ def test_a_second_checkout_has_a_cluster_of_its_own_and_takes_nothing_of_the_fir
     with Customers(palermo, pause=0.2) as customers:
         other.run("up")
         assert len(networks() - before) == 1
+        there = left_of(other)
+        assert there["links"]
+        assert there["cgroups"]
         assert other.facts()["node_ip"] != cluster.facts()["node_ip"]
         assert other.kubectl("get", "nodes", "-o", "name") == "node/node-1\n"
         assert f"tenant-{palermo}" not in other.kubectl("get", "namespaces", "-o", "name")
@@ -78,6 +102,8 @@ def test_a_second_checkout_has_a_cluster_of_its_own_and_takes_nothing_of_the_fir
         assert "11 of 11" in other.run("status")
         other.run("down")
     customers.assert_served()
+    assert left_of(other) == {"links": [], "mounts": [], "cgroups": [], "processes": []}
+    assert "barberpro" not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     assert first is not None
     assert (networks(), supervisor.init_pid(outages.LAYOUT)) == (before, first)
     assert not (other.folder / ".embedded").exists()

@@ -46,7 +46,11 @@ def installed(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_artifact_holds_the_collection_and_nothing_of_the_checkout(artifact: Path) -> None:
     with tarfile.open(artifact) as archive:
-        tops = {name.split("/")[0] for name in archive.getnames()}
+        names = set(archive.getnames())
+    tops = {name.split("/")[0] for name in names}
+    command = ["git", "ls-files", "-z", "inventories", "meta", "playbooks", "plugins", "roles"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    assert [name for name in filter(None, tracked) if (ROOT / name).exists() and name not in names] == []
     assert {"COPYING", "README.md", "docs", "inventories", "meta", "playbooks", "plugins", "roles"} <= tops
     assert not tops & {".venv", ".embedded", "cluster", "services", "tests", "molecule", "demo", "Makefile", "pyproject.toml", "reports"}
 

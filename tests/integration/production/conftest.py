@@ -35,11 +35,14 @@ from tests.support.simulated import SimulatedCluster
 sys.path.insert(0, str(ROOT / "cluster"))
 
 from barberpro_cluster import kubeconfigs, pki
+from barberpro_cluster.layout import Layout
 from barberpro_cluster.simulated import HOST, layout_of
 
 INVENTORY = ROOT / "inventories" / "production"
 REGISTRY, DATABASE, ZONE = "registry.barberpro.example", "barberpro.cluster-c0example.sa-east-1.rds.amazonaws.com", "barberpro.example"
-REGISTRY_IP, DATABASE_IP, DNS_IP = "127.77.0.1", "127.77.0.2", "127.77.0.3"
+# Those of loopback that another checkout does not use.
+NETWORK = "127.{}.{}".format(*bytes.fromhex(f"4{Layout.of(ROOT).ident[:3]}"))
+REGISTRY_IP, DATABASE_IP, DNS_IP = (f"{NETWORK}.{number}" for number in (1, 2, 3))
 PASSWORD = "password-of-the-administrator"
 # Of the registry, and of one that has nothing of this.
 AUTH = {REGISTRY: "cHVsbGVyOnJlZ2lzdHJ5LWNhbmFyeQ==", "other.example": "b3RoZXI6b3RoZXItY2FuYXJ5"}
@@ -65,7 +68,7 @@ $TTL 60
 @ SOA ns hostmaster 1 60 60 600 60
 @ NS ns
 ns A {DNS_IP}
-gateway A 127.77.0.4
+gateway A {NETWORK}.4
 """
 
 

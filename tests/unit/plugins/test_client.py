@@ -163,7 +163,7 @@ def test_credentials_that_are_not_accepted(api: FakeApi, client: Client) -> None
 def test_a_missing_permission_names_verb_resource_and_namespace(api: FakeApi, client: Client) -> None:
     said = 'deployments.apps is forbidden: User "bob" cannot list resource "deployments" in API group "apps" in the namespace "shop"'
     api.answers = [refusal(403, said)]
-    with pytest.raises(ApiError, match=r"user bob may not list deployments.apps in namespace shop; grant it"):
+    with pytest.raises(ApiError, match=r"user bob may not list deployments.apps in namespace shop; run deploy_platform.yml as administrator"):
         Resources(client).list("apps/v1", "Deployment", "shop")
     api.answers = [refusal(403, 'User "bob" cannot list resource "nodes" in API group "" at the cluster scope')]
     with pytest.raises(ApiError, match=r"user bob may not list nodes at cluster scope"):
