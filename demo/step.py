@@ -8,6 +8,7 @@ Runs with the machine's own python3 (3.9 or later) and without any package, beca
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -52,11 +53,36 @@ def run(title: str, command: list[str]) -> int:
         environment.setdefault("ANSIBLE_FORCE_COLOR", "1")
     environment.setdefault("PYTHONUNBUFFERED", "1")
     ticker = Ticker(title)
+    # Ended from outside, the command is ended too, and waited for: it would go on unseen, and write into a pipe that nobody reads.
+    process: subprocess.Popen[bytes] | None = None
+    received: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        received.append(number)
+        if process is not None:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+        for number in received:  # before there was a command
+            process.send_signal(number)
+        code = _end_of(process, ticker)
     except OSError as error:
         print(f"{title}: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    elapsed = time.monotonic() - ticker.started
+    code = code if code >= 0 else 128 - code
+    if code:
+        print(f"    {title}: failed after {elapsed:.0f} s (exit code {code})", file=sys.stderr, flush=True)
+    return code
+
+
+def _end_of(process: subprocess.Popen[bytes], ticker: Ticker) -> int:
+    """Show what the command prints, or that it still works, and return its exit code."""
     assert process.stdout is not None
     # A command may leave a daemon behind that holds the pipe: the end of the command counts, not the end of the pipe.
     copier = threading.Thread(target=ticker.copy, args=(process.stdout,), daemon=True)
@@ -68,10 +94,7 @@ def run(title: str, command: list[str]) -> int:
         code = process.wait()
     copier.join(timeout=1.0)
     ticker.finished.set()
-    elapsed = time.monotonic() - ticker.started
-    if code:
-        print(f"    {title}: failed after {elapsed:.0f} s (exit code {code})", file=sys.stderr, flush=True)
-    return code if code >= 0 else 128 - code
+    return code
 
 
 def main(arguments: list[str]) -> int:

@@ -260,22 +260,26 @@ def link(path: Path, target: Path) -> None:
 def _build(layout: Layout, item: Tool, folder: Path) -> None:
     source = source_of(layout, item)
     go_mod = (source / "go.mod").read_text()
+    for unfinished in folder.parent.glob(".*"):
+        with locked(layout.cache / "locks" / f"{unfinished.stem[1:]}.lock", wait=False) as left:
+            if left:  # by a build that was killed
+                shutil.rmtree(unfinished)
     # Another checkout may build the same thing at this moment: wait for it and use its result.
     with locked(layout.cache / "locks" / f"{folder.name}.lock"):
         if folder.is_dir():
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for old in folder.parent.glob(f".{folder.name}.*"):
-            shutil.rmtree(old)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         version = version_of(go_mod, item.module) if item.module else "of this checkout"
         with step(f"building {item.name} {version} from source, once"):
             options = flags(item, go_mod)
+            # Go leaves its temporary files where it is killed.
+            environment = {**ENVIRONMENT, "GOTMPDIR": str(work)}
             if item.packages:
                 packages = [package for _, package in item.packages]
-                run(["go", "build", *options, "-o", f"{work}/", *packages], env=ENVIRONMENT, cwd=source)
+                run(["go", "build", *options, "-o", f"{work}/", *packages], env=environment, cwd=source, builds=True)
             for name, package in item.tests:
-                run(["go", "test", "-c", *options, "-o", work / name, package], env=ENVIRONMENT, cwd=source)
+                run(["go", "test", "-c", *options, "-o", work / name, package], env=environment, cwd=source, builds=True)
         for name, package in item.packages:
             (work / written(package, source)).rename(work / name)
         for name, _ in item.packages + item.tests:

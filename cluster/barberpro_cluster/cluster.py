@@ -118,14 +118,21 @@ def _lock(layout: Layout) -> Path:
 def _remove_state(layout: Layout) -> None:
     """Remove all state; killed half-way, nothing is left that a new cluster would take for its own.
 
-    Each part is first moved aside at once, the data of etcd before all others.
+    Each part is first moved aside at once, the data of etcd before all others. Raises ClusterError for a part that cannot be removed.
     """
     aside = layout.state / REMOVED
     aside.mkdir(parents=True, exist_ok=True)
     parts = sorted((path for path in layout.state.iterdir() if path != aside), key=lambda path: path.name != "etcd")
     for number, path in enumerate(parts):
         path.rename(aside / f"{os.getpid()}-{number}")
-    shutil.rmtree(layout.state)
+    try:
+        shutil.rmtree(layout.state)
+    except OSError as error:
+        # ENOTEMPTY: somebody has written into it meanwhile.
+        raise ClusterError(
+            f"{error.filename or layout.state} cannot be removed: {error.strerror}; the cluster itself is stopped. "
+            "End what still uses this checkout (a test, a playbook), then run `make down` again"
+        ) from error
 
 
 def _build_early(layout: Layout) -> None:

@@ -65,6 +65,8 @@ def _copy(source: Source, tool: Path, target: Path) -> None:
         run(["go", "mod", "download", source.module], env=ENVIRONMENT, cwd=tool)
         module = run(["go", "list", "-m", "-f", "{{.Dir}}", source.module], env=ENVIRONMENT, cwd=tool).strip()
     target.parent.mkdir(parents=True, exist_ok=True)
+    for unfinished in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(unfinished)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     for path in Path(module, source.folder).glob("*.yaml"):
         shutil.copyfile(path, work / path.name)

@@ -164,7 +164,7 @@ def _base(layout: Layout) -> str:
             with step("building image base (Debian bookworm with Python, once)"), _workspace(layout, files) as work:
                 names = ",".join(_names((work / "packages.txt").read_text()))
                 options = ["--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io", f"--include={names}"]
-                run(["mmdebstrap", *options, "bookworm", work / "rootfs.tar"])
+                run(["mmdebstrap", *options, "bookworm", work / "rootfs.tar"], env={"TMPDIR": str(work)}, builds=True)
                 _buildah_build(layout, work, "scratch", folder)
         if not run([*_buildah(layout), "images", "--quiet", "--filter", f"reference={reference}"]).strip():
             with step("loading image base"):
@@ -179,7 +179,7 @@ def _build(layout: Layout, image: Image, files: dict[str, Path], folder: Path, b
         if image.wheels:
             requirements = layout.checkout / image.wheels
             options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps"]
-            run([sys.executable, "-m", "pip", "download", *options, "--dest", work / "wheels", "--requirement", requirements])
+            run([sys.executable, "-m", "pip", "download", *options, "--dest", work / "wheels", "--requirement", requirements], builds=True)
         _buildah_build(layout, work, base, folder)
 
 
@@ -191,13 +191,14 @@ def _buildah_build(layout: Layout, work: Path, base: str, folder: Path) -> None:
     shared = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
     options += [f"--volume={path}:{path}:ro" for path in shared if Path(path).exists()]
     options += [f"--build-arg=BASE_IMAGE={base}", f"--tag={reference}", f"--file={work / 'Containerfile'}"]
-    run([*_buildah(layout), "build", *options, work])
+    run([*_buildah(layout), "build", *options, work], builds=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     target = folder.parent / f".{folder.name}"
-    shutil.rmtree(target, ignore_errors=True)
+    for unfinished in folder.parent.glob(".*"):  # of a build that was killed: who builds has the lock
+        shutil.rmtree(unfinished)
     # Level 1: the copies never leave this machine, and a small machine's processor is its scarcest part.
     push = ["push", "--quiet", _policy(layout), "--compression-format=gzip", "--compression-level=1"]
-    run([*_buildah(layout), *push, reference, f"oci:{target}:latest"])
+    run([*_buildah(layout), *push, reference, f"oci:{target}:latest"], builds=True)
     target.rename(folder)
     _forget_older(folder)
     # The newest build stays in buildah's storage: its layers make the next one faster. Older ones go.
@@ -229,14 +230,19 @@ def _policy(layout: Layout) -> str:
 
 
 class _workspace:
-    """A temporary build context with the files linked or copied into it."""
+    """A temporary build context with the files copied into it. Whoever has one holds the lock of the images, so that what is there was left."""
 
     def __init__(self, layout: Layout, files: dict[str, Path]) -> None:
+        self._layout = layout
         self._parent = layout.cache / "work"
         self._files = files
         self._path = Path()
 
     def __enter__(self) -> Path:
+        if self._parent.exists() and any(self._parent.iterdir()):
+            # A build that was killed left its context, and containers of its own.
+            run([*_buildah(self._layout), "rm", "--all"])
+            shutil.rmtree(self._parent)
         self._parent.mkdir(parents=True, exist_ok=True)
         self._path = Path(tempfile.mkdtemp(prefix="context-", dir=self._parent))
         for name, source in self._files.items():

@@ -36,6 +36,8 @@ def ensure(layout: Layout) -> None:
     address = os.environ.get(VARIABLE, "").rstrip("/")
     if not address:
         raise ClusterError(f"{VARIABLE} is not set; {TODO}")
+    if os.geteuid() != 0:
+        raise ClusterError(f"images are built by root (buildah, mmdebstrap), and this is user {os.geteuid()}; run `sudo -E make images`")
     packages.ensure(layout)
     wanted = chosen(layout)
     needed = {program for image in wanted for program in image.programs}

@@ -34,6 +34,7 @@ INSTALLED = ("gateway_api", "prometheus_operator")
 """Definitions that the objects of tenants need; those of Envoy Gateway come with it, where it is installed."""
 PARTS = 3
 """How many kubectl install definitions side by side: the API server spends a second of CPU on a large one."""
+REMOVED = ".removed-"
 TEST_LABEL = {"barberpro.platform/cluster": "test"}
 
 
@@ -46,11 +47,15 @@ def layout_of(checkout: Path, state: Path | None = None) -> SimulatedLayout:
 def up(layout: SimulatedLayout) -> None:
     """Start the cluster, or do nothing when it runs as it should; raises ClusterError when it does not come up."""
     started = time.monotonic()
+    _clear_removed(layout)
     layout.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(layout.state / "lock"):
         binaries.ensure(layout, binaries.SIMULATED)
         definitions = crds.files(layout)
         alive = supervisor_pid(layout)
+        if alive is not None and _stopping(layout).exists():
+            stop(layout)  # a stop that was killed had asked it to end, and it serves nobody any more
+            alive = None
         if alive is None:
             _end_orphans(layout)  # they would hold the kept ports
         port = ports(layout, running=alive is not None)
@@ -60,7 +65,8 @@ def up(layout: SimulatedLayout) -> None:
             stop(layout)
             alive = None
         if alive is None:
-            (layout.state / "supervisord.pid").unlink(missing_ok=True)
+            for mark in (layout.state / "supervisord.pid", _stopping(layout)):
+                mark.unlink(missing_ok=True)
             _start_supervisor(layout)
         _wait_ready(layout, port["apiserver"])
         _install(layout, definitions)
@@ -70,14 +76,21 @@ def up(layout: SimulatedLayout) -> None:
 
 
 def down(layout: SimulatedLayout) -> None:
-    """End every process of the cluster and remove its state."""
+    """End every process of the cluster and remove its state, which is first moved aside at once: half a state is none that could be started."""
+    _clear_removed(layout)
     if not layout.state.exists():
         say("The simulated cluster does not run and has no state.")
         return
     with locked(layout.state / "lock"):
         stop(layout)
-        run(["rm", "-rf", "--", layout.state])
+        layout.state.rename(layout.state.with_name(f"{layout.state.name}{REMOVED}{os.getpid()}"))
+    _clear_removed(layout)
     say("The simulated cluster is gone; its programs stay in the cache.")
+
+
+def _clear_removed(layout: SimulatedLayout) -> None:
+    for old in layout.state.parent.glob(f"{layout.state.name}{REMOVED}*"):
+        run(["rm", "-rf", "--", old])
 
 
 def status(layout: SimulatedLayout) -> bool:
@@ -108,6 +121,7 @@ def stop(layout: SimulatedLayout) -> None:
     """End supervisord and with it every process; what outlived a killed supervisord is ended too."""
     pid = supervisor_pid(layout)
     if pid is not None:
+        _stopping(layout).touch()
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT
         while supervisor_pid(layout) is not None and time.monotonic() < deadline:
@@ -124,6 +138,11 @@ def supervisor_pid(layout: SimulatedLayout) -> int | None:
         if config in words and "supervisor.supervisord" in words:
             return pid
     return None
+
+
+def _stopping(layout: SimulatedLayout) -> Path:
+    """The mark that supervisord was asked to end: it takes seconds, and looks like one at work meanwhile."""
+    return layout.state / "stopping"
 
 
 def _config_file(layout: SimulatedLayout) -> Path:

@@ -9,15 +9,12 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "cluster"))
-
 from barberpro_cluster.layout import facts_file
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS_FILE = facts_file(ROOT)
@@ -104,12 +101,13 @@ def resource_versions(namespace: str) -> dict[str, str]:
     return versions(KINDS, "-n", namespace) | versions("namespace", namespace)
 
 
-def settle(namespace: str, timeout: float = 90.0) -> None:
+def settle(namespace: str, timeout: float = 180.0) -> None:
     """Wait until no pod of a namespace is on its way out: a run that has ended leaves old pods that still drain."""
-    deadline = time.monotonic() + timeout
-    while leaving := [pod["metadata"]["name"] for pod in objects("pods", "-n", namespace) if pod["metadata"].get("deletionTimestamp")]:
-        assert time.monotonic() < deadline, f"still terminating after {timeout:g} s: {leaving}"
-        time.sleep(0.5)
+
+    def leaving() -> list[str]:
+        return [pod["metadata"]["name"] for pod in objects("pods", "-n", namespace) if pod["metadata"].get("deletionTimestamp")]
+
+    until(leaving, f"pods of {namespace} to end", timeout, good=lambda found: not found, pause=0.5)
 
 
 @dataclass(frozen=True)
@@ -153,3 +151,8 @@ def ask(tenant: str, path: str = "/", *, method: str = "GET", body: Any = None, 
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
     finally:
         connection.close()
+
+
+def revision_served(tenant: str) -> str:
+    """Return the revision that answers customers, for example "r3"."""
+    return ask(tenant).headers["x-barberpro-revision"]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.support import sigkill
 from tests.support.cluster import ROOT
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "cluster")}
 
 
 class SimulatedCluster:
@@ -19,11 +23,16 @@ class SimulatedCluster:
 
     def run(self, action: str) -> str:
         """Do `up` or `down`; return what was printed."""
-        command = [sys.executable, "-m", "barberpro_cluster.simulated", action, "--state", str(self.state)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "cluster")}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(self._command(action), env=ENVIRONMENT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def killed(self, action: str, when: Callable[[float], bool], **environment: str) -> bool:
+        """Begin `up` or `down`, end all of it by SIGKILL when so (of the seconds since), and return whether it was still at work."""
+        return sigkill.killed(self._command(action), when, environment={**ENVIRONMENT, **environment})
+
+    def _command(self, action: str) -> list[str]:
+        return [sys.executable, "-m", "barberpro_cluster.simulated", action, "--state", str(self.state)]
 
     def kubectl(self, *words: str, user: str = "kubeconfig", stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Ask it by kubectl."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from tests.support.sigkill import killed_later_and_later
 from tests.support.simulated import SimulatedCluster
+from tests.support.waiting import equal_to, until
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def deployment(name: str, fault: str | None = None) -> str:
 
 def test_a_deployment_becomes_available(cluster):
     assert cluster.kubectl("apply", "-f", "-", stdin=deployment("fine")).returncode == 0
-    done = cluster.kubectl("wait", "--for=condition=Available", "--timeout=30s", "deployment/fine")
+    done = cluster.kubectl("wait", "--for=condition=Available", "--timeout=120s", "deployment/fine")
     assert done.returncode == 0, done.stderr
 
 
@@ -48,13 +51,11 @@ def test_a_deployment_becomes_available(cluster):
 def test_a_fault_is_simulated_as_a_real_node_shows_it(cluster, fault, reason):
     assert cluster.kubectl("apply", "-f", "-", stdin=deployment(fault, fault)).returncode == 0
     path = "jsonpath={.items[*].status.containerStatuses[0].state.waiting.reason}"
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        shown = cluster.kubectl("get", "pods", "-l", f"app={fault}", "-o", path).stdout
-        if shown == f"{reason} {reason}":
-            return
-        time.sleep(0.2)
-    pytest.fail(f"the pods show {shown!r}")
+
+    def shown() -> str:
+        return cluster.kubectl("get", "pods", "-l", f"app={fault}", "-o", path).stdout
+
+    until(shown, f"both pods to show {reason}", good=equal_to(f"{reason} {reason}"))
 
 
 def test_it_is_labelled_for_tests_and_has_the_definitions(cluster):
@@ -98,3 +99,53 @@ def test_a_killed_supervisor_leaves_nothing_that_disturbs_the_next_start(cluster
     again = cluster.kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}").stdout
     assert again == server, "ports are kept over restarts"
     assert cluster.kubectl("get", "deployment", "fine").returncode == 0, "so is what the cluster held"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """One that is not started, and gone afterwards."""
+    one = SimulatedCluster(tmp_path / "state")
+    yield one
+    one.run("down")
+
+
+@contextmanager
+def standing_still(one: SimulatedCluster) -> Iterator[None]:
+    """Keep the supervisor from ending while the body runs: what has asked it to end waits for it."""
+    supervisor = int((one.state / "supervisord.pid").read_text())
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
+def test_a_killed_start_and_a_killed_stop_are_gone_on_with(own, tmp_path, tmp_path_factory):
+    one = own
+    killed = killed_later_and_later(lambda _number, when: one.killed("up", when), 0.4, 1.3)
+    # Less than a second is too little for any machine.
+    assert killed >= 4
+    assert "runs already" in one.run("up")
+    assert one.kubectl("apply", "-f", "-", stdin=deployment("fine")).returncode == 0
+    done = one.kubectl("wait", "--for=condition=Available", "--timeout=120s", "deployment/fine")
+    assert done.returncode == 0, done.stderr
+    with standing_still(one):
+        assert one.killed("down", lambda _seconds: (one.state / "stopping").exists())
+    assert "The simulated cluster is up after" in one.run("up")
+    assert one.kubectl("get", "deployment", "fine").returncode == 0, "it had not been removed yet"
+    # Found before the real one, and gets stuck half-way.
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "rm").write_text('#!/bin/sh\n/bin/rm -rf -- "$3/etcd"\nexec sleep 600\n')
+    (programs / "rm").chmod(0o755)
+
+    def half_removed(_seconds: float) -> bool:
+        return any(not (left / "etcd").exists() for left in tmp_path.glob("state.removed-*"))
+
+    assert one.killed("down", half_removed, PATH=f"{programs}:{os.environ['PATH']}"), "in the midst of removing"
+    assert not one.state.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert "The simulated cluster is up after" in one.run("up")
+    assert one.kubectl("get", "deployment", "fine").returncode == 1, "it had been removed"
+    one.run("down")
+    assert one.processes() == []
+    assert list(tmp_path.iterdir()) == []

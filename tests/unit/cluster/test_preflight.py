@@ -113,3 +113,9 @@ def test_both_versions_of_cgroups_are_understood(tmp_path):
 
     assert set(preflight.CONTROLLERS) <= preflight.cgroup_controllers(unified)
     assert set(preflight.CONTROLLERS) <= preflight.cgroup_controllers(old)
+
+
+def test_the_readme_names_the_go_that_is_needed():
+    root = Path(__file__).resolve().parents[3]
+    needed = ".".join(str(part) for part in preflight.go_needed(Layout(checkout=root, cache=root)))
+    assert f"Go {needed} or later" in (root / "README.md").read_text()
