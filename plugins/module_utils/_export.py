@@ -18,10 +18,9 @@ from ansible_collections.barberpro.platform.plugins.module_utils._access import 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._sealed import sealed_tables
 from ansible_collections.barberpro.platform.plugins.module_utils._sql import connect
 
-SEALED = "bookings"
-"""The table whose rows only the service can read: it holds the key."""
 INTERNAL = ("data_keys", "idempotency_keys", "migration_lock")
 """Tables that say nothing of the business: wrapped keys, fingerprints of requests, and what migrations lock."""
 TABLES = """
@@ -49,17 +48,28 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _bookings(client: Client, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the bookings as the service reads them, customers in the clear. Raises PlatformError."""
-    pod, send = admin_sender(client, str(options["namespace"]), str(options["selector"]), 9090, str(options["token_secret"]), EXPORT_TIMEOUT)
+def refuse_sealed(contents: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Raise PlatformError for a table that holds sealed values which no service says that it can open: a revision from before them was returned to."""
+    for table, rows in contents.items():
+        if any(name.endswith("_sealed") and value is not None for row in rows for name, value in row.items()):
+            raise PlatformError(
+                f"table {table} holds sealed values, and no service that runs says that it can open them; nothing was removed, run deploy_vertical.yml first, "
+                f"with sealed_table: {table} in the workload that does"
+            )
+
+
+def _opened(client: Client, namespace: str, component: str) -> list[dict[str, Any]]:
+    """Return the rows of a service's table as it reads them, customers in the clear. Raises PlatformError."""
+    pod, send = admin_sender(client, namespace, f"app.kubernetes.io/component={component}", 9090, f"{component}-admin", EXPORT_TIMEOUT)
     answer = send("GET", "/admin/export", None)
     if answer.status != 200:
-        raise PlatformError(f"the export of Pod {options['namespace']}/{pod}: HTTP {answer.status} {answer.text()!r}; nothing was removed, see its log")
+        hint = "its image is too old to export anything, run deploy_vertical.yml first" if answer.status == 404 else "see its log"
+        raise PlatformError(f"the export of Pod {namespace}/{pod}: HTTP {answer.status} {answer.text()!r}; nothing was removed, {hint}")
     return [json.loads(line) for line in answer.body.splitlines() if line]
 
 
-def _tables(database: Mapping[str, Any], schema: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of the schema's tables but the bookings, as the role that ``database`` names. Raises PlatformError."""
+def _tables(database: Mapping[str, Any], schema: str, sealed: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of the schema's tables but those that hold sealed values, as the role that ``database`` names. Raises PlatformError."""
     values = {key: str(database[key]) for key in ("host", "port", "user", "password", "sslmode")} | {"dbname": str(database["name"])}
     try:
         driver, connection = connect(values, database.get("ca_file"))
@@ -68,7 +78,7 @@ def _tables(database: Mapping[str, Any], schema: str) -> dict[str, list[dict[str
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = on")
-            cursor.execute(TABLES, (schema, [SEALED, *INTERNAL]))
+            cursor.execute(TABLES, (schema, [*sealed, *INTERNAL]))
             found = {}
             for (name,) in cursor.fetchall():
                 quoted = '"' + schema.replace('"', '""') + '"."' + str(name).replace('"', '""') + '"'
@@ -107,8 +117,11 @@ def export(client: Client, options: Mapping[str, Any], check_mode: bool) -> dict
     """Export a tenant and return the module's result. Raises PlatformError."""
     if check_mode:
         return {"changed": True, "files": [], "path": str(options["path"])}
-    contents = _tables(options["database"], str(options["schema"]))
-    contents[SEALED] = _bookings(client, options)
+    namespace = str(options["namespace"])
+    sealed = sealed_tables(client, namespace)
+    contents = _tables(options["database"], str(options["schema"]), sealed)
+    refuse_sealed(contents)
+    contents |= {table: _opened(client, namespace, component) for table, component in sealed.items()}
     try:
         files = write(Path(str(options["path"])), contents)
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import TENANT_POLICY, tenant_policy
 
@@ -42,10 +43,17 @@ def examine(client: Client, facts: Mapping[str, Any], tenants: Mapping[str, str]
         *_of_policy(policy, transit),
         *(item for name, role in roles.items() for item in _of_role(name, role, tenants)),
         *(item for name, key in keys.items() for item in _of_key(name, key, tenants)),
-        *(_of_deployer(path, granted[path], tenants) for path in paths if set(granted.get(path) or ["deny"]) - {"deny"}),
+        *(_of_deployer(path, granted[path], tenants) for path in paths if _granted(granted, path) - {"deny"}),
     ]
     without = sorted(set(tenants.values()) - {tenants.get(name, "") for name in names})
     return {"keys": len(names), "logins": len(logins), "without_key": without, "findings": found}
+
+
+def _granted(answer: Mapping[str, Any], path: str) -> set[str]:
+    """Return what Vault says that the deployer may do at a path. Raises PlatformError when it says nothing, which is no "nothing"."""
+    if not answer.get(path):
+        raise PlatformError(f"Vault was asked what the platform's own login may do at {path}, and did not say; see whether this is the Vault of platform_vault")
+    return set(answer[path])
 
 
 def _listed(vault: Vault, path: str, prefix: str) -> list[str]:

@@ -12,7 +12,8 @@ short_description: Export the data of a tenant in open formats
 version_added: 0.1.0
 description:
   - Writes every table of the tenant's schema as JSON lines and as CSV, and C(SHA256SUMS) last.
-  - The bookings come from the service itself, because only it can open the customers' names and telephone numbers.
+  - Tables with customers' names and telephone numbers come from the services themselves, because only they can open what is sealed. The
+    Deployments say which those are (annotation C(barberpro.platform/sealed-table)); the newest ready pod of each is asked.
   - The files hold personal data in the clear. They are made for the user who runs this alone (mode 0600).
 author:
   - BarberPro operations (@barberpro)
@@ -29,17 +30,9 @@ attributes:
     support: none
 options:
   namespace:
-    description: Namespace of the service.
+    description: Namespace of the services.
     type: str
     required: true
-  selector:
-    description: Label selector of the service's pods. The newest ready pod is used.
-    type: str
-    required: true
-  token_secret:
-    description: Name of the Secret in O(namespace) whose key C(token) authenticates the caller to the admin API.
-    type: str
-    default: booking-admin
   schema:
     description: The tenant's schema.
     type: str
@@ -60,7 +53,6 @@ EXAMPLES = r"""
 - name: Export the tenant
   barberpro.platform.tenant_export:
     namespace: tenant-barbershop-palermo
-    selector: app.kubernetes.io/component=booking
     schema: t_0123456789abcdef0123
     database: {host: 10.0.0.5, port: 5432, name: barberpro, user: t_0123456789abcdef0123_ro, password: "{{ password }}", sslmode: require}
     path: exports/barbershop-palermo
@@ -101,8 +93,6 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
         argument_spec={
             **_module.CLUSTER_ARGUMENTS,
             "namespace": {"type": "str", "required": True},
-            "selector": {"type": "str", "required": True},
-            "token_secret": {"type": "str", "default": "booking-admin", "no_log": False},
             "schema": {"type": "str", "required": True},
             "database": {"type": "dict", "required": True, "no_log": True},
             "path": {"type": "path", "required": True},

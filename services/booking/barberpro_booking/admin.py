@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from barberpro_booking import business, repository
-from barberpro_booking.customers import Customers
 from barberpro_booking.service import Booking
 from barberpro_service.errors import Problem
 from barberpro_service.logs import logger
+from barberpro_service.personal.admin import personal_routes
 
 LOG = logger(__name__)
 
@@ -57,28 +57,5 @@ def admin_router(booking: Booking) -> APIRouter:
         LOG.info("test bookings removed", run=run_id, removed=removed)
         return {"removed": removed}
 
-    _customers_routes(router, booking.customers)
+    personal_routes(router, booking.customers)
     return router
-
-
-def _customers_routes(router: APIRouter, customers: Customers) -> None:
-    """What concerns customers' names and telephone numbers: their encryption, and their export."""
-
-    @router.get("/encryption")
-    async def encryption() -> dict[str, Any]:
-        """Return how things are with the encryption of customers' data."""
-        return await customers.status()
-
-    @router.put("/encryption")
-    async def renew() -> dict[str, Any]:
-        """Wrap every data key by the newest version of the key, and seal what is stored plain."""
-        # Repeatable: what is sealed and wrapped as it should be is left alone.
-        rewrapped, version = await customers.keys.rewrap() if customers.keys is not None else (0, 0)
-        sealed = await customers.seal_plain()
-        LOG.info("keys renewed", rewrapped=rewrapped, version=version, sealed=sealed)
-        return {"rewrapped": rewrapped, "version": version, "newly_sealed": sealed, **await customers.status()}
-
-    @router.get("/export")
-    async def export() -> StreamingResponse:
-        """Return all bookings with their customers' names and numbers, one JSON object a line."""
-        return StreamingResponse(customers.exported(), media_type="application/jsonl")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from barberpro_booking import repository
-from barberpro_booking.customers import BookingKeys, Customers
 from barberpro_booking.migrations import MIGRATIONS
-from barberpro_booking.tables import BOOKINGS, METADATA
+from barberpro_booking.tables import BOOKINGS, METADATA, PERSONAL
+from barberpro_service.personal.rehearse import SAMPLE, personal_queries
 from barberpro_service.rehearsal import OneConnection, Rehearsal, expect, main
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -21,23 +21,8 @@ END = START + timedelta(minutes=30)
 SAMPLES: dict[str, dict[str, Any]] = {
     "bookings": {"status": "confirmed", "starts_at": START, "ends_at": END, "test_run": None, "cancelled_at": None},
     "idempotency_keys": {"booking_id": None},
-    "data_keys": {"purpose": "fields", "wrapped": "vault:v1:rehearsal"},
+    "data_keys": SAMPLE,
 }
-
-
-class Seals:
-    """Stands in for the tenant's keys: what is sealed does not matter here, only where it goes."""
-
-    async def current(self) -> None:
-        """There is a key."""
-
-    async def seal(self, *_value: str) -> bytes:
-        """A sealed value."""
-        return b"sealed"
-
-    async def open(self, *_value: object) -> str:
-        """An opened one."""
-        return "opened"
 
 
 async def queries(connection: AsyncConnection) -> None:
@@ -53,7 +38,7 @@ async def queries(connection: AsyncConnection) -> None:
     await repository.read_booking(connection, booked, lock=True)
     await repository.cancel_booking(connection, booked)
     await repository.made_by_day(connection, "UTC", START)
-    await _customers(OneConnection(connection))
+    await personal_queries(OneConnection(connection), BOOKINGS, PERSONAL)
     await repository.purge_test_run(connection, "rehearsal")
     await repository.purge_stale(connection, END, END)
 
@@ -91,23 +76,6 @@ async def _keys(connection: AsyncConnection, booking: uuid.UUID) -> None:
         await repository.claim_key(connection, key, b"request")
     for key, booked in ((b"key", booking), (b"another", uuid.UUID(int=2))):
         await repository.settle_key(connection, key, status=201, answer={"id": str(booking)}, sealed_token=key, booking_id=booked)
-
-
-async def _customers(engine: OneConnection) -> None:
-    """What the service does with customers' data and the wrapped keys, through the code that does it."""
-    from barberpro_service.encryption import StoredKey
-
-    keys = BookingKeys(cast(Any, engine))
-    async with keys.making() as keep:
-        await keep(StoredKey(uuid.UUID(int=3), "fields", "vault:v1:another", START))
-    await keys.made()
-    await keys.all()
-    await keys.replace(uuid.UUID(int=3), "vault:v1:another", "vault:v2:another")
-    customers = Customers(cast(Any, engine), cast(Any, Seals()))
-    await customers.status()
-    await customers.seal_plain()
-    async for _line in customers.exported():
-        pass
 
 
 REHEARSAL = Rehearsal("booking", MIGRATIONS, METADATA, SAMPLES, queries)

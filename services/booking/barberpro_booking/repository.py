@@ -15,10 +15,10 @@ from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from barberpro_booking.tables import BOOKINGS, BUSINESS_SETTINGS, IDEMPOTENCY_KEYS
+from barberpro_booking.tables import BOOKINGS, BUSINESS_SETTINGS, IDEMPOTENCY_KEYS, PERSONAL
 from barberpro_service.hours import Period
 
-NOBODY = {"customer_name": None, "customer_phone": None, "customer_name_sealed": None, "customer_phone_sealed": None}
+NOBODY = dict.fromkeys((*PERSONAL, *(f"{name}_sealed" for name in PERSONAL)))
 
 
 @dataclass(frozen=True)

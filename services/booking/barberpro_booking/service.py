@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -14,12 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from barberpro_booking import business as settings
 from barberpro_booking import repository, secrets, slots
 from barberpro_booking.business import Business, Service
-from barberpro_booking.customers import Customers
 from barberpro_booking.schemas import BookingRequest
+from barberpro_booking.tables import BOOKINGS, PERSONAL
 from barberpro_service import usage
 from barberpro_service.errors import Problem
 from barberpro_service.hours import Period, day_bounds
 from barberpro_service.logs import logger
+from barberpro_service.personal.fields import Personal
+
+if TYPE_CHECKING:
+    from barberpro_service.encryption import DataKeys
 
 LOG = logger(__name__)
 
@@ -46,11 +50,11 @@ class Booking:
     """The service's operations on one engine; `clock` returns now, aware."""
 
     def __init__(
-        self, engine: AsyncEngine, clock: Callable[[], datetime] = lambda: datetime.now(UTC), customers: Customers | None = None
+        self, engine: AsyncEngine, clock: Callable[[], datetime] = lambda: datetime.now(UTC), keys: DataKeys | None = None
     ) -> None:
         self.engine = engine
         self.clock = clock
-        self.customers = customers or Customers(engine, None)
+        self.customers = Personal(engine, keys, BOOKINGS, PERSONAL)
 
     async def business(self, connection: AsyncConnection | None = None) -> Business:
         """The settings in force.
@@ -111,7 +115,7 @@ class Booking:
         # Before the transaction: no connection waits for Vault.
         booking_id = uuid.uuid4()
         request_hashes = await self.customers.digests(secrets.request_digest(request.model_dump(mode="json"), test_run))
-        customer = await self.customers.columns(booking_id, request.customer.name, request.customer.phone)
+        customer = await self.customers.columns(booking_id, customer_name=request.customer.name, customer_phone=request.customer.phone)
         async with self.engine.begin() as connection:
             earlier = await repository.claim_key(connection, key_hash, request_hashes[0])
             if earlier is not None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from sqlalchemy import JSON, Column, DateTime, LargeBinary, MetaData, Numeric, SmallInteger, String, Table, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
+from barberpro_service.personal.data_keys import DATA_KEYS
+
 METADATA = MetaData()
+DATA_KEYS.to_metadata(METADATA)
 
 BUSINESS_SETTINGS = Table(
     "business_settings",
@@ -37,15 +40,8 @@ BOOKINGS = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("cancelled_at", DateTime(timezone=True)),
 )
-
-DATA_KEYS = Table(
-    "data_keys",
-    METADATA,
-    Column("id", Uuid, primary_key=True),
-    Column("purpose", String, nullable=False),
-    Column("wrapped", String, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-)
+# The columns that are a person's, each with one beside it for the same sealed.
+PERSONAL = ("customer_name", "customer_phone")
 
 IDEMPOTENCY_KEYS = Table(
     "idempotency_keys",

@@ -25,6 +25,10 @@ class KeysUnavailable(Exception):
     """A data key cannot be had; the message is one sentence with the reason, and holds no secret."""
 
 
+class SealError(Exception):
+    """A sealed value cannot be opened: it is damaged, was moved, or is another tenant's. The message holds no content."""
+
+
 class Problem(Exception):
     """A request is refused; becomes `{"detail", "code", **extra}` with the status."""
 

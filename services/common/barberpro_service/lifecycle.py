@@ -19,6 +19,18 @@ CHECK_SECONDS = 3.0
 FRESH_SECONDS = 1.0
 
 
+def once(check: Check) -> Check:
+    """A check that is not asked again once it has passed."""
+    passed: list[str] = []
+
+    async def asked() -> str:
+        if not passed:
+            passed.append(await check())
+        return passed[0]
+
+    return asked
+
+
 @dataclass
 class CheckResult:
     """Outcome of one readiness check."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, event, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -114,7 +115,8 @@ async def prepare(rehearsal: Rehearsal, settings: DatabaseSettings, role: str) -
             if broken:
                 raise RehearsalError(f"the query {broken['query']} fails on a schema of its own image: {broken['reason']}; the image is broken")
             for table in rehearsal.metadata.sorted_tables:
-                await connection.execute(table.insert().values(**rehearsal.row(table)))
+                # A table that services share may have it from another's rehearsal.
+                await connection.execute(insert(table).values(**rehearsal.row(table)).on_conflict_do_nothing())
             await connection.commit()
     finally:
         await engine.dispose()

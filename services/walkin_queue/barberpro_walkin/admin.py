@@ -1,4 +1,4 @@
-"""The operator's interface below /admin on the management port."""
+"""The operator's interface below /admin on the management port: tidying after test runs, personal fields."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from barberpro_service.logs import logger
+from barberpro_service.personal.admin import personal_routes
 from barberpro_walkin import repository
 from barberpro_walkin.service import Walkin
 
@@ -24,4 +25,5 @@ def admin_router(walkin: Walkin) -> APIRouter:
         LOG.info("test tickets removed", run=run_id, removed=removed)
         return {"removed": removed}
 
+    personal_routes(router, walkin.customers)
     return router

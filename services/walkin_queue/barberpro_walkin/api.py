@@ -38,7 +38,7 @@ def public_router(walkin: Walkin, metrics: WalkinMetrics, token: BearerToken, en
             "open": now.open,
             "chairs": now.upstream.business.chairs if now.upstream.business else None,
             "waiting": sum(ticket.status == "waiting" for ticket in now.tickets),
-            "tickets": [now.describe(ticket, staff) for ticket in now.tickets],
+            "tickets": await walkin.described(now, staff),
             **now.degraded,
         }
 

@@ -21,6 +21,7 @@ from barberpro_service.management import BearerToken, management_app
 from barberpro_service.metrics import Metrics
 from barberpro_service.middleware import ServiceMiddleware
 from barberpro_service.migrations import check_schema
+from barberpro_service.personal.data_keys import data_keys
 from barberpro_walkin.admin import admin_router
 from barberpro_walkin.api import public_router
 from barberpro_walkin.metrics import WalkinMetrics
@@ -69,14 +70,17 @@ async def application(
     metrics = Metrics("walkin_queue", environment.tenant, environment.revision)
     metrics.registry.register(PoolCollector(engine))
     own = WalkinMetrics(metrics)
-    lifecycle = Lifecycle({"database": lambda: check_schema(engine, MIGRATIONS)})
     token = BearerToken(environment.admin_dir)
     api = FastAPI(
         title="BarberPro walk-in queue", version=__version__, docs_url=None, redoc_url=None, openapi_url="/walkin/api/v1/openapi.json"
     )
     errors.install(api)
-    async with httpx.AsyncClient(base_url=booking_url(), timeout=TIMEOUT_SECONDS, transport=transport) as http:
-        walkin = Walkin(engine, BookingClient(http, own.booking_failures.inc), clock)
+    async with (
+        httpx.AsyncClient(base_url=booking_url(), timeout=TIMEOUT_SECONDS, transport=transport) as http,
+        data_keys(environment, engine) as keys,
+    ):
+        walkin = Walkin(engine, BookingClient(http, own.booking_failures.inc), clock, keys)
+        lifecycle = Lifecycle({"database": lambda: check_schema(engine, MIGRATIONS), "key": walkin.customers.readiness()})
         api.include_router(public_router(walkin, own, token, environment))
         page_routes(api, walkin)
         async with housekeeping(walkin.tidy):

@@ -15,7 +15,7 @@ from barberpro_walkin.tables import DAYS, TICKETS
 
 ACTIVE = ("serving", "called", "waiting")
 # What a ticket has of a person. The fingerprint of the request is one of the name as well: whoever tries names finds it.
-NOBODY = {"customer_name": None, "key_hash": None, "request_hash": None}
+NOBODY = dict.fromkeys(("customer_name", "customer_name_sealed", "key_hash", "request_hash"))
 
 
 async def next_number(connection: AsyncConnection, day: date) -> int:

@@ -8,19 +8,24 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from barberpro_service import usage
-from barberpro_service.errors import Problem
+from barberpro_service.errors import KeysUnavailable, Problem, SealError
 from barberpro_service.hours import Period
 from barberpro_service.logs import logger
+from barberpro_service.personal.fields import Personal
 from barberpro_walkin import estimate, repository
 from barberpro_walkin.schemas import TicketRequest
+from barberpro_walkin.tables import PERSONAL, TICKETS
 from barberpro_walkin.upstream import DEFAULT_MINUTES, DEFAULT_ZONE, BookingClient, Service, Upstream
+
+if TYPE_CHECKING:
+    from barberpro_service.encryption import DataKeys
 
 LOG = logger(__name__)
 
@@ -67,11 +72,11 @@ class Queue:
         excludes = self.upstream.busy is None
         return {"estimate_excludes_bookings": excludes, "note": EXCLUDES if excludes else None}
 
-    def describe(self, ticket: Row[Any], staff: bool = False) -> dict[str, Any]:
-        """A ticket as clients see it; id and name only for its holder (who knows the id) and the staff."""
+    def describe(self, ticket: Row[Any]) -> dict[str, Any]:
+        """A ticket as everybody may see it."""
         waiting = [item.id for item in self.tickets if item.status == "waiting"]
         start = self.starts.get(ticket.id)
-        body: dict[str, Any] = {
+        return {
             "number": ticket.number,
             "status": ticket.status,
             "service": ticket.service_id,
@@ -80,16 +85,18 @@ class Queue:
             "estimated_wait_minutes": None if start is None else max(0, round((start - self.now).total_seconds() / 60)),
             "estimated_start": None if start is None else start.astimezone(self.zone).isoformat(timespec="minutes"),
         }
-        return {"id": str(ticket.id), "name": ticket.customer_name, **body} if staff else body
 
 
 class Walkin:
-    """The queue's operations on one engine; `clock` returns now, aware."""
+    """The queue's operations on one engine; `clock` returns now, aware. Without `keys` names are stored as they come."""
 
-    def __init__(self, engine: AsyncEngine, booking: BookingClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, engine: AsyncEngine, booking: BookingClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC), keys: DataKeys | None = None
+    ) -> None:
         self.engine = engine
         self.booking = booking
         self.clock = clock
+        self.customers = Personal(engine, keys, TICKETS, PERSONAL)
 
     async def queue(self) -> Queue:
         """The queue now, with the estimates."""
@@ -103,21 +110,38 @@ class Walkin:
         waiting = [ticket.id for ticket in tickets if ticket.status == "waiting"]
         return Queue(day, now, upstream, tickets, dict(zip(waiting, starts, strict=True)))
 
+    async def described(self, queue: Queue, staff: bool) -> list[dict[str, Any]]:
+        """The tickets of a queue as everybody may see them, for the staff with ids and names."""
+        if not staff:
+            return [queue.describe(ticket) for ticket in queue.tickets]
+        return [{"id": str(ticket.id), "name": await self._name(ticket), **queue.describe(ticket)} for ticket in queue.tickets]
+
+    async def _name(self, ticket: Row[Any]) -> str | None:
+        """Who has a ticket; None where nobody can tell now: the number is enough to be called by."""
+        try:
+            return (await self.customers.opened(ticket))["customer_name"]
+        except (KeysUnavailable, SealError) as error:
+            LOG.warning("a name cannot be read", ticket=str(ticket.id), reason=str(error))
+            return None
+
     async def take(self, request: TicketRequest, key: str | None, test_run: str | None) -> tuple[dict[str, Any], bool]:
         """Give a ticket, or the one that the key got before; returns it and whether it is new.
 
         Raises Problem 422: unknown service, shop closed (not for test runs, which come at any hour), key reused.
         """
-        request_hash = hashlib.sha256(json.dumps([request.model_dump(), test_run], sort_keys=True).encode()).digest()
+        ticket_id = uuid.uuid4()
         key_hash = hashlib.sha256(key.encode()).digest() if key else None
+        # Before the transaction: no connection waits for Vault. Without a key nothing is compared with a fingerprint.
+        fingerprint = hashlib.sha256(json.dumps([request.model_dump(), test_run], sort_keys=True).encode()).digest()
+        request_hashes = await self.customers.digests(fingerprint) if key else (None,)
+        customer = await self.customers.columns(ticket_id, customer_name=request.name)
         queue = await self.queue()
         # After the queue was read and before anything is refused: the ticket that takes the last place may be the one of this key.
-        if key_hash and (earlier := await self._earlier(key_hash, request_hash)):
+        if key_hash and (earlier := await self._earlier(key_hash, request_hashes)):
             return earlier, False
         service = _service(queue.upstream, request.service)
         if test_run is None:
             _admit(queue, service)
-        ticket_id = uuid.uuid4()
         async with self.engine.begin() as connection:
             values = {
                 "id": ticket_id,
@@ -127,29 +151,28 @@ class Walkin:
                 "service_id": service.id,
                 "service_name": service.name,
                 "duration_minutes": service.duration_minutes,
-                "customer_name": request.name,
+                **customer,
                 "test_run": test_run,
                 "key_hash": key_hash,
-                # Without a key nothing is compared with it.
-                "request_hash": request_hash if key_hash else None,
+                "request_hash": request_hashes[0],
             }
             created = await repository.insert_ticket(connection, values)
             if not created:
                 await connection.rollback()
         if created:
             return await self.find(ticket_id), True
-        earlier = await self._earlier(key_hash, request_hash)
+        earlier = await self._earlier(key_hash, request_hashes)
         if earlier is None:
             raise _key_reused()
         return earlier, False
 
-    async def _earlier(self, key_hash: bytes | None, request_hash: bytes) -> dict[str, Any] | None:
+    async def _earlier(self, key_hash: bytes | None, request_hashes: Sequence[bytes | None]) -> dict[str, Any] | None:
         """The ticket that a key got before, if any. Raises Problem 422 when that was for another request."""
         async with self.engine.connect() as connection:
             ticket = await repository.by_key(connection, key_hash or b"")
         if ticket is None:
             return None
-        if ticket.request_hash != request_hash:
+        if ticket.request_hash not in request_hashes:
             raise _key_reused()
         return await self.find(ticket.id)
 
@@ -183,13 +206,15 @@ class Walkin:
         return await self.find(ticket_id), changed
 
     async def tidy(self) -> None:
-        """Delete left-over test tickets, forget who has gone or came on past days, count the tickets taken."""
+        """Delete left-over test tickets, forget who has gone or came on past days, seal what an older revision has written plain, count the tickets taken."""
         now = self.clock()
         async with self.engine.begin() as connection:
             tests, names = await repository.purge_stale(connection, now - TEST_LIFETIME, (now - timedelta(days=1)).date())
             await usage.record(connection, "walk_ins", await repository.drawn_by_day(connection, (now - usage.LOOK_BACK).date()))
         if tests or names:
             LOG.info("tidied", test_tickets=tests, names_forgotten=names)
+        if sealed := await self.customers.seal_plain():
+            LOG.info("customers sealed", tickets=sealed)
 
 
 def _not_found() -> Problem:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Date, DateTime, Integer, LargeBinary, MetaData, String, Table, Uuid
 
+from barberpro_service.personal.data_keys import DATA_KEYS
+
 METADATA = MetaData()
+DATA_KEYS.to_metadata(METADATA)
 
 DAYS = Table(
     "walkin_days",
@@ -24,6 +27,7 @@ TICKETS = Table(
     Column("service_name", String, nullable=False),
     Column("duration_minutes", Integer, nullable=False),
     Column("customer_name", String),
+    Column("customer_name_sealed", LargeBinary),
     Column("test_run", String),
     Column("key_hash", LargeBinary),
     Column("request_hash", LargeBinary),
@@ -32,3 +36,5 @@ TICKETS = Table(
     Column("served_at", DateTime(timezone=True)),
     Column("ended_at", DateTime(timezone=True)),
 )
+# The columns that are a person's, each with one beside it for the same sealed.
+PERSONAL = ("customer_name",)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -20,11 +19,14 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+import barberpro_service.encryption
 from barberpro_booking import application as booking_application
 from barberpro_service.config import Environment, read_database
 from barberpro_service.migrations import migrate
 from barberpro_walkin import application as walkin_application
 from tests.integration.services import postgres
+from tests.support.transit import MemoryTransit
+from tests.support.waiting import until
 from tests.unit.services.factory import document
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +93,26 @@ async def shop_of(factory: Callable[..., Any], tenant: postgres.Tenant, now: dat
 
 
 @pytest.fixture
+def transit(monkeypatch) -> MemoryTransit:
+    """The tenant's key, in memory."""
+    memory = MemoryTransit()
+    monkeypatch.setattr(barberpro_service.encryption, "transit_from", lambda _directory: memory)
+    return memory
+
+
+@pytest.fixture
+def encrypting(tmp_path) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes of a service's factory one of the service with a key mounted."""
+    folder = tmp_path / "encryption"
+    folder.mkdir()
+
+    def factory(plain: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda environment, clock, **more: plain(environment.model_copy(update={"encryption_dir": folder}), clock, **more)
+
+    return factory
+
+
+@pytest.fixture
 async def booking(tenant) -> AsyncIterator[Shop]:
     """The booking service on a migrated schema with the factory's settings loaded."""
     async with shop_of(booking_application.application, tenant) as shop:
@@ -122,14 +144,12 @@ class Process:
         with log.open("w") as output:
             self.process = subprocess.Popen([sys.executable, "-m", module, "serve"], env=variables, stdout=output, stderr=subprocess.STDOUT)
 
-    def wait_ready(self, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(self.management + "/healthz/ready").status_code == 200:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(f"not ready: {self.log.read_text()}")
+    def wait_ready(self) -> None:
+        def ended_or_ready() -> bool:
+            return self.process.poll() is not None or httpx.get(self.management + "/healthz/ready").status_code == 200
+
+        until(ended_or_ready, f"the service to be ready; its log is {self.log}", despite=httpx.HTTPError)
+        assert self.process.poll() is None, self.log.read_text()
 
     def stop(self) -> int:
         if self.process.poll() is None:

@@ -47,6 +47,20 @@ class Server:
     def admin(self) -> str:
         return f"host={self.address} port={self.port} user=admin dbname=barberpro"
 
+    def on_disk(self, text: str) -> bool:
+        """Whether any file of the server holds a text: tables, indexes, log."""
+        return any(path.is_file() and text.encode() in path.read_bytes() for path in self.folder.rglob("*"))
+
+    def waiting_for(self, connection: psycopg.Connection) -> list[int]:
+        """Return the clients that wait for what a connection holds."""
+        return self.waiting_for_process(connection.info.backend_pid)
+
+    def waiting_for_process(self, process: int) -> list[int]:
+        """Return the clients that wait for what another process holds; the server's own vacuum, which writes into a database's row too, is none."""
+        asked = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND %s = ANY (pg_blocking_pids(pid))"
+        with psycopg.connect(self.admin, autocommit=True) as looking:
+            return [pid for (pid,) in looking.execute(asked, (process,))]
+
     def _run(self, *command: str) -> None:
         _as_user(self.user, *command, cwd=self.folder)
 

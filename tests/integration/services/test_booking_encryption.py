@@ -8,35 +8,18 @@ import uuid
 
 import pytest
 
-import barberpro_service.encryption
 from barberpro_booking import application as booking_application
 from barberpro_service.encryption.keys import FIELDS
 from barberpro_service.errors import KeysUnavailable
 from tests.integration.services.conftest import ADMIN, shop_of
-from tests.support.transit import MemoryTransit
 
 CANARY = {"name": "Zulema Quetzalcoatl", "phone": "+549115550917"}
 HOURS = ("09:00", "09:30", "10:00", "10:30", "11:00", "11:30", "12:00", "12:30")
 
 
 @pytest.fixture
-def transit(monkeypatch) -> MemoryTransit:
-    memory = MemoryTransit()
-    monkeypatch.setattr(barberpro_service.encryption, "transit_from", lambda _directory: memory)
-    return memory
-
-
-@pytest.fixture
-def encrypting(tmp_path):
-    """A factory of the service with a key mounted."""
-    folder = tmp_path / "encryption"
-    folder.mkdir()
-    return lambda environment, clock: booking_application.application(environment.model_copy(update={"encryption_dir": folder}), clock)
-
-
-@pytest.fixture
 async def sealed(tenant, transit, encrypting):
-    async with shop_of(encrypting, tenant) as shop:
+    async with shop_of(encrypting(booking_application.application), tenant) as shop:
         assert (await shop.load()).status_code == 200
         yield shop
 
@@ -47,20 +30,14 @@ async def exported(shop) -> list[dict]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def on_disk(pg, text: str) -> bool:
-    """Is a text in any file of the server: tables, indexes, log?"""
-    found = [path for path in pg.folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
-    return bool(found)
-
-
 async def test_the_disk_holds_no_customer_and_the_search_would_find_one(sealed, tenant, pg):
     control = f"control-{uuid.uuid4().hex}"
     answer = await sealed.book(customer=CANARY, headers={"X-Test-Run": control})
     assert answer.status_code == 201
     tenant.sql("CHECKPOINT")
-    assert [on_disk(pg, text) for text in (CANARY["name"], CANARY["phone"])] == [False, False]
+    assert [pg.on_disk(text) for text in (CANARY["name"], CANARY["phone"])] == [False, False]
     # The same row has a field that is not encrypted: the search finds it, so it would have found the others.
-    assert on_disk(pg, control)
+    assert pg.on_disk(control)
     assert [(row["customer_name"], row["customer_phone"]) for row in await exported(sealed)] == [tuple(CANARY.values())]
 
 
@@ -68,7 +45,7 @@ async def test_without_a_key_the_disk_holds_the_customer(booking, tenant, pg):
     name = f"Plain {uuid.uuid4().hex[:8]}"
     await booking.book(customer={"name": name, "phone": "11 5555-1234"})
     tenant.sql("CHECKPOINT")
-    assert on_disk(pg, name)
+    assert pg.on_disk(name)
     assert (await booking.management.get("/admin/encryption", headers=ADMIN)).json() == {
         "encrypting": False, "plain": 1, "sealed": 0, "data_keys": 0, "versions": [],
     }
@@ -80,7 +57,7 @@ async def test_rows_of_before_are_read_and_then_sealed(tenant, transit, encrypti
         first = (await older.book("2027-03-01T09:00:00-03:00", key="an-earlier-key")).json()
         gone = (await older.book("2027-03-01T10:00:00-03:00")).json()
         await older.http.delete(f"/api/v1/bookings/{gone['id']}", headers={"X-Booking-Token": gone["token"]})
-    async with shop_of(encrypting, tenant) as shop:
+    async with shop_of(encrypting(booking_application.application), tenant) as shop:
         assert sorted(str(row["customer_name"]) for row in await exported(shop)) == ["Ana López", "None"]
         status = (await shop.management.put("/admin/encryption", headers=ADMIN)).json()
         assert (status["newly_sealed"], status["plain"], status["sealed"]) == (1, 0, 1)
@@ -126,7 +103,7 @@ async def test_the_key_is_rotated_under_load_and_no_request_fails(sealed, tenant
 
 async def test_a_rotation_waits_for_a_key_that_another_pod_had_wrapped_before_it(sealed, tenant, transit, encrypting, monkeypatch):
     wrapped, go = asyncio.Event(), asyncio.Event()
-    async with shop_of(encrypting, tenant) as other:
+    async with shop_of(encrypting(booking_application.application), tenant) as other:
         keys = other.built.booking.customers.keys
         generate = transit.generate
 
@@ -147,13 +124,13 @@ async def test_a_rotation_waits_for_a_key_that_another_pod_had_wrapped_before_it
         made, status = await making, (await renewing).json()
     assert status["versions"] == [2]
     transit.oldest = 2
-    async with shop_of(encrypting, tenant) as fresh:
+    async with shop_of(encrypting(booking_application.application), tenant) as fresh:
         assert await fresh.built.booking.customers.keys.by_id(made.id) == made
 
 
 async def test_a_pod_that_has_no_key_yet_says_so_and_books_nothing_plain(tenant, transit, encrypting):
     transit.away = True
-    async with shop_of(encrypting, tenant) as shop:
+    async with shop_of(encrypting(booking_application.application), tenant) as shop:
         await shop.load()
         answer = await shop.book()
         assert (answer.status_code, answer.json()["code"]) == (503, "keys_unavailable")
@@ -164,11 +141,14 @@ async def test_a_pod_that_has_no_key_yet_says_so_and_books_nothing_plain(tenant,
 
 
 async def test_a_pod_without_a_key_does_not_take_over_a_tenant_whose_customers_are_sealed(tenant, transit, encrypting):
-    remedy = "no key is mounted; set platform_vault in the inventory, run deploy_platform.yml, then deploy the tenant again (deploy_vertical.yml)"
+    remedy = (
+        "no key is mounted; set platform_vault in the inventory, run deploy_platform.yml, see that the workload says encryption: true, then deploy the tenant "
+        "again (deploy_vertical.yml)"
+    )
     async with shop_of(booking_application.application, tenant) as older:
         # A deploy that turns encryption on: this revision serves on beside the new one, which makes data keys.
         assert (await older.management.get("/healthz/ready")).status_code == 200
-        async with shop_of(encrypting, tenant) as shop:
+        async with shop_of(encrypting(booking_application.application), tenant) as shop:
             await shop.load()
             booked = (await shop.book()).json()["id"]
         older.built.lifecycle._checked = -1e9
@@ -180,4 +160,4 @@ async def test_a_pod_without_a_key_does_not_take_over_a_tenant_whose_customers_a
         # Nor does it hand out a booking as one of nobody's.
         with pytest.raises(KeysUnavailable) as refused:
             assert [line async for line in plain.built.booking.customers.exported()]
-        assert str(refused.value) == f"the customer of booking {booked} is sealed, and {remedy}"
+        assert str(refused.value) == f"row {booked} of bookings is sealed, and {remedy}"

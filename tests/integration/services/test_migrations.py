@@ -8,13 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from barberpro_booking import application as booking_application
+from barberpro_service import migrations
 from barberpro_service.config import DatabaseSettings, read_database
 from barberpro_service.connection import DatabaseUnavailable
 from barberpro_service.database import engine_for
@@ -23,6 +23,7 @@ from barberpro_service.schema import MigrationError, Migrations
 from barberpro_walkin import application as walkin_application
 from tests.integration.services import postgres
 from tests.integration.services.conftest import PACKAGES, migrate_all
+from tests.support.waiting import until
 
 BOOKING = booking_application.MIGRATIONS
 
@@ -51,23 +52,21 @@ async def test_two_at_once_do_not_race(bare_tenant):
     assert sorted(results, key=str) == [(BOOKING.head(), BOOKING.head())] * 2 + [(None, BOOKING.head())]
 
 
-async def test_both_services_take_turns(bare_tenant, tmp_path):
+async def test_both_services_take_turns(bare_tenant, tmp_path, monkeypatch):
     """Tables of both lie in one schema: while one migrates, the other waits until it has been committed."""
-    settings = read_database(bare_tenant.owner_dir)
+    # Longer than the test takes: nobody gives way before the other is done.
+    monkeypatch.setitem(migrations.SESSION, "lock_timeout", "300000")
+    settings, server = read_database(bare_tenant.owner_dir), bare_tenant.server
     await migrate(settings, BOOKING)
-    slow = with_second(tmp_path / "m", "SELECT pg_sleep(1.5);CREATE TABLE slow (id int)")
-
-    async def walkin() -> float:
-        await asyncio.sleep(0.5)
-        await migrate(settings, walkin_application.MIGRATIONS)
-        return time.monotonic()
-
-    async def booking() -> float:
-        await migrate(settings, slow)
-        return time.monotonic()
-
-    slow_done, walkin_done = await asyncio.gather(booking(), walkin())
-    assert walkin_done > slow_done
+    slow = with_second(tmp_path / "m", "ALTER TABLE bookings ADD COLUMN note text")
+    with psycopg.connect(server.admin) as customer:
+        customer.execute(f"LOCK TABLE {bare_tenant.schema}.bookings IN ACCESS SHARE MODE")
+        booking = asyncio.create_task(migrate(settings, slow))
+        (migrates,) = await asyncio.to_thread(until, lambda: server.waiting_for(customer), "the first to wait for the table")
+        walkin = asyncio.create_task(migrate(settings, walkin_application.MIGRATIONS))
+        await asyncio.to_thread(until, lambda: server.waiting_for_process(migrates), "the second to wait for the first")
+    assert await booking == ("0002", "0003")
+    assert await walkin == (None, walkin_application.MIGRATIONS.head())
 
 
 async def test_a_stuck_migration_is_named(bare_tenant):
@@ -145,16 +144,22 @@ async def test_a_failed_migration_leaves_nothing_behind(tenant, tmp_path):
 
 
 async def test_a_table_in_use_is_waited_for_without_blocking_customers(tenant, tmp_path, monkeypatch):
-    from barberpro_service import migrations
-
     monkeypatch.setitem(migrations.SESSION, "lock_timeout", "200")
     newer = with_second(tmp_path / "m", "ALTER TABLE bookings ADD COLUMN note text")
     held = psycopg.connect(tenant.server.admin, options=f"-c search_path={tenant.schema}")
     held.execute("LOCK TABLE bookings IN ACCESS SHARE MODE")
-    threading.Timer(1.5, held.close).start()
-    started = time.monotonic()
+    given_up = []
+
+    def warning(event: str, **said: object) -> None:
+        # Whoever comes meanwhile is served: nobody waits in front of him.
+        assert tenant.server.waiting_for(held) == []
+        given_up.append((event, said["attempt"]))
+        if len(given_up) == 2:
+            held.close()
+
+    monkeypatch.setattr(migrations, "LOG", SimpleNamespace(warning=warning, info=migrations.LOG.info))
     assert await migrate(read_database(tenant.owner_dir), newer) == ("0002", "0003")
-    assert time.monotonic() - started > 1.2
+    assert given_up == [("a table is in use, trying again", attempt) for attempt in (1, 2)]
 
 
 async def test_an_older_image_is_ready_on_a_newer_schema_and_its_job_does_nothing(tenant, tmp_path):

@@ -17,6 +17,8 @@ import pytest
 from barberpro_booking import rehearse as booking
 from barberpro_booking import repository as booking_repository
 from barberpro_service.config import read_database
+from barberpro_service.personal.data_keys import KeyTable
+from barberpro_service.personal.fields import Personal
 from barberpro_service.rehearsal import Rehearsal, RehearsalError, capture, check, prepare
 from barberpro_service.schema import MigrationError, Migrations
 from barberpro_walkin import rehearse as walkin
@@ -194,12 +196,11 @@ async def test_every_query_of_the_service_is_among_them(scratch, module, reposit
     every = {name for name, function in inspect.getmembers(repository, inspect.iscoroutinefunction) if function.__module__ == repository.__name__}
     for name in every:
         monkeypatch.setattr(repository, name, watched(name, getattr(repository, name)))
-    if module is booking:
-        # These open their connections themselves; `exported` and `making` are no coroutines: one reads what `status` does and more, the other fills its table.
-        for owner, names in ((booking.BookingKeys, ("all", "made", "replace")), (booking.Customers, ("_seal_batch", "status", "opened"))):
-            for name in names:
-                monkeypatch.setattr(owner, name, watched(name, getattr(owner, name)))
-            every |= set(names)
+    # These open their connections themselves; `exported` and `making` are no coroutines: one reads what `status` does and more, the other fills its table.
+    for owner, names in ((KeyTable, ("all", "made", "replace")), (Personal, ("_seal_batch", "status", "opened"))):
+        for name in names:
+            monkeypatch.setattr(owner, name, watched(name, getattr(owner, name)))
+        every |= set(names)
     await prepare(module.REHEARSAL, read_database(scratch.owner_dir), f"{scratch.schema}_app")
     assert asked == every
     tables = [scratch.sql(f'SELECT count(*) FROM "{table}"') for table in module.REHEARSAL.metadata.tables]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _isolation, _isolation_keys
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import tenant_policy
 
@@ -83,6 +84,12 @@ def test_a_key_that_can_leave_and_a_deployer_who_can_decrypt(examine: Callable[[
         "key tenant-recoleta can be exported from Vault", "key tenant-recoleta can be backed up in the clear from Vault",
         "the deployer may create, update tr/decrypt/tenant-palermo",
     ]
+
+
+def test_an_answer_that_says_nothing_is_not_taken_for_no_right(examine: Callable[[], dict[str, Any]], vault: FakeVault) -> None:
+    vault.granted["tr/decrypt/tenant-palermo"] = []
+    with pytest.raises(PlatformError, match="what the platform's own login may do at tr/decrypt/tenant-palermo, and did not say"):
+        examine()
 
 
 def test_facts_of_the_platform(api: StandIn) -> None:

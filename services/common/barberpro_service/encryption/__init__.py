@@ -6,10 +6,10 @@ encryption: `transit_from` returns None and a service stores its fields as they 
 
 from __future__ import annotations
 
-from barberpro_service.encryption.envelope import Context, DataKey, SealError, blind_index, key_of, open_sealed, seal
+from barberpro_service.encryption.envelope import Context, DataKey, blind_index, key_of, open_sealed, seal
 from barberpro_service.encryption.keys import DataKeys, KeyStore, StoredKey
 from barberpro_service.encryption.vault import Transit, Wrapper, transit_from
-from barberpro_service.errors import KeysUnavailable
+from barberpro_service.errors import KeysUnavailable, SealError
 
 __all__ = [
     "Context",

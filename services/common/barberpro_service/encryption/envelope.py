@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from barberpro_service.errors import SealError
+
 VERSION = 1
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 _HEADER = 1 + 16
-
-
-class SealError(Exception):
-    """A sealed value cannot be opened: it is damaged, was moved, or is another tenant's. The message holds no content."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ async function refresh() {
   // On a slow line an older answer may come after a newer one, with a list that is no more.
   if (turn < answered) return;
   answered = turn;
-  if (status === 401 || status === 503) {
+  if (status === 401 || body.code === "admin_token_missing") {
     sessionStorage.removeItem(STORE);
     clearInterval(timer);
     $("enter").hidden = false;

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from barberpro_service.personal.data_keys import CREATE
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -17,18 +19,8 @@ depends_on = None
 def upgrade() -> None:
     """Add nullable columns and a table; nothing is rewritten and no row is locked for longer than a moment."""
     op.execute("ALTER TABLE bookings ADD COLUMN customer_name_sealed bytea, ADD COLUMN customer_phone_sealed bytea")
-    op.execute(
-        """
-        CREATE TABLE data_keys (
-            id uuid PRIMARY KEY,
-            purpose text NOT NULL CHECK (purpose IN ('fields', 'index')),
-            wrapped text NOT NULL,
-            created_at timestamptz NOT NULL
-        )
-        """
-    )
-    # The key of the blind indexes never changes: what was indexed with it could not be found again.
-    op.execute("CREATE UNIQUE INDEX data_keys_one_index ON data_keys (purpose) WHERE purpose = 'index'")
+    for statement in CREATE:
+        op.execute(statement)
 
 
 def downgrade() -> None:
