@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _vault_database
@@ -16,7 +17,11 @@ from ansible_collections.barberpro.platform.plugins.module_utils._resources impo
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import CREDENTIALS, NAMESPACE, Vault, VaultError
 
 UNSEAL = "vault-unseal"
-"""Secret of Vault's namespace with the one unseal key, base64 as Vault gives it."""
+"""Secret of Vault's namespace with the one unseal key (``key``), base64 as Vault gives it; until then with when a run began to initialise (``begun``)."""
+UNSEAL_REF = Ref("v1", "Secret", NAMESPACE, UNSEAL)
+DEPLOYER_REF = Ref("v1", "Secret", SYSTEM_NAMESPACE, CREDENTIALS)
+KEEPING_SECONDS = 10.0
+"""How long a run that has initialised Vault may need to keep the key."""
 RECORDS_KEY = "barberpro-records"
 TENANT_POLICY = "barberpro-tenant"
 DEPLOYER = "barberpro-deployer"
@@ -91,10 +96,25 @@ class Setup:
                     raise
             time.sleep(0.5)
 
+    def abandoned(self, status: Mapping[str, Any]) -> bool:
+        """Return whether a killed run has initialised this Vault and kept no key, which Vault tells once: nobody can have opened it, nothing is in it.
+
+        A run that is at work keeps the key at once, so it is given a moment. What was ever configured by us has given us credentials: that one is in use.
+        """
+        if not (status["initialized"] and status["sealed"]):
+            return False
+        end = time.monotonic() + KEEPING_SECONDS
+        while True:
+            held = (self.resources.get(UNSEAL_REF) or {}).get("data") or {}
+            if held.get("key") or not held.get("begun") or self.resources.get(DEPLOYER_REF) is not None:
+                return False
+            if self.dry or time.monotonic() > end:
+                return True
+            time.sleep(0.5)
+
     def open(self, status: Mapping[str, Any]) -> str:
         """Initialise and unseal; returns the unseal key. Raises VaultError."""
-        ref = Ref("v1", "Secret", NAMESPACE, UNSEAL)
-        stored = self.resources.get(ref)
+        ref, stored = UNSEAL_REF, self.resources.get(UNSEAL_REF)
         key = base64.b64decode(stored["data"]["key"]).decode() if stored and (stored.get("data") or {}).get("key") else ""
         if not status["initialized"]:
             if key:
@@ -102,6 +122,9 @@ class Setup:
                     f"{self.vault.where} is empty, but {ref} holds the key of an earlier one: its volume was lost or replaced. Restore the volume, or "
                     f"delete {ref} to begin anew, which gives up every key that was in it"
                 )
+            # Two runs at once: the one that comes second is refused here, before it could write over the key of the first.
+            self._keep(ref, {"begun": datetime.now(UTC).isoformat(timespec="seconds")}, stored, unchanged=True)
+            stored = self.resources.get(ref)
             key = self.vault.write("sys/init", {"secret_shares": 1, "secret_threshold": 1})["keys_base64"][0]
             self._keep(ref, {"key": key}, stored)
             self.changed.append("initialised")
@@ -113,10 +136,11 @@ class Setup:
             self.changed.append("unsealed")
         return key
 
-    def _keep(self, ref: Ref, values: Mapping[str, str], stored: Mapping[str, Any] | None) -> None:
+    def _keep(self, ref: Ref, values: Mapping[str, str], stored: Mapping[str, Any] | None, unchanged: bool = False) -> None:
         labels = {"app.kubernetes.io/managed-by": PREFIX, "app.kubernetes.io/part-of": PREFIX}
+        version = {"resourceVersion": stored["metadata"]["resourceVersion"]} if unchanged and stored is not None else {}
         body = {
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref.name, "namespace": ref.namespace, "labels": labels},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref.name, "namespace": ref.namespace, "labels": labels, **version},
             "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
         }  # fmt: skip
         if stored is None:
@@ -195,8 +219,7 @@ class Setup:
             self.vault.write(path, body)
 
     def _credentials(self, approle: str) -> None:
-        ref = Ref("v1", "Secret", SYSTEM_NAMESPACE, CREDENTIALS)
-        stored = self.resources.get(ref)
+        ref, stored = DEPLOYER_REF, self.resources.get(DEPLOYER_REF)
         role = ((self.vault.read(f"auth/{approle}/role/{DEPLOYER}/role-id") or {}).get("data") or {}).get("role_id", "")
         known = (stored or {}).get("data") or {}
         if known.get("secret_id") and base64.b64decode(known.get("role_id", "")).decode() == role:
@@ -218,8 +241,12 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     setup = Setup(client, {**options["vault"], "provider": "managed"}, options["plugins"], check_mode)
     timeout = float(options["wait_timeout"])
     status = setup.status(timeout)
+    abandoned = setup.abandoned(status)
     if check_mode and (not status["initialized"] or status["sealed"]):
-        return {"changed": True, "changes": ["initialised"] if not status["initialized"] else ["unsealed"], "version": status.get("version", "")}
+        change = "initialised" if abandoned or not status["initialized"] else "unsealed"
+        return {"changed": True, "changes": [change], "version": status.get("version", "")}
+    if abandoned:
+        return {"changed": False, "changes": [], "version": str(status.get("version", "")), "abandoned": True}
     key = setup.open(status)
     setup.administrate(key, timeout)
     try:
@@ -228,4 +255,4 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
             setup.connect(options["database"])
     finally:
         setup.finish()
-    return {"changed": bool(setup.changed), "changes": setup.changed, "version": str(status.get("version", ""))}
+    return {"changed": bool(setup.changed), "changes": setup.changed, "version": str(status.get("version", "")), "abandoned": False}

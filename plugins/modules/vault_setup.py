@@ -59,6 +59,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+abandoned:
+  description:
+    - Whether a run that was killed has initialised this Vault and kept no key, so that nobody can ever open it. Nothing is done to it then.
+      C(deploy_platform.yml) puts its storage aside and begins anew.
+  returned: success, not in check mode on a Vault that is closed
+  type: bool
+  sample: false
 changes:
   description: What was written, or in check mode would be.
   returned: success

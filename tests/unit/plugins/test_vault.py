@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils import _vault_setup
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import deployer_policy, tenant_policy
 from ansible_collections.barberpro.platform.plugins.modules import offboarding, tenant_encryption, tenant_key, tenant_login, vault_setup
 
@@ -25,6 +26,7 @@ DATABASE = {
 }
 FACTS = {**MOUNTS, "provider": "managed", "address": "https://vault.barberpro-vault.svc:8200", "ca": "", "audience": "vault"}
 SYSTEM = "/api/v1/namespaces/barberpro-system"
+UNSEAL = "/api/v1/namespaces/barberpro-vault/secrets/vault-unseal"
 
 
 def encoded(values: dict[str, str]) -> dict[str, str]:
@@ -50,8 +52,8 @@ def vault(api: StandIn) -> FakeVault:
 
     for path in ("/api/v1/namespaces/barberpro-vault/secrets", f"{SYSTEM}/secrets", f"{SYSTEM}/configmaps"):
         api.answers[f"POST {path}"] = keep
-    for tenant in ("palermo", "recoleta"):
-        api.answers[f"PUT {SYSTEM}/configmaps/offboarding-{tenant}"] = replace
+    for path in (UNSEAL, *(f"{SYSTEM}/configmaps/offboarding-{tenant}" for tenant in ("palermo", "recoleta"))):
+        api.answers[f"PUT {path}"] = replace
     return fake
 
 
@@ -81,12 +83,12 @@ def test_a_new_vault_is_opened_and_configured_once(api: StandIn, vault: FakeVaul
         "connection_url": "postgresql://{{username}}:{{password}}@postgresql.barberpro-data.svc:5432/barberpro?sslmode=verify-full",
         "username": "barberpro_vault", "password_authentication": "scram-sha-256", "tls_ca": "certificate",
     }
-    kept = api.answers["GET /api/v1/namespaces/barberpro-vault/secrets/vault-unseal"]["data"]
+    kept = api.answers[f"GET {UNSEAL}"]["data"]
     assert kept == encoded({"key": "dW5zZWFs"})
     assert api.answers[f"GET {SYSTEM}/secrets/vault-deployer"]["data"] == encoded({"role_id": "role-7", "secret_id": "secret-7"})
     assert api.log[-1].path == "/v1/auth/token/revoke-self"
     vault.writes.clear()
-    assert setup(api, plugins=PLUGINS, database=DATABASE) == {"changed": False, "changes": [], "version": "1.21.0"}
+    assert setup(api, plugins=PLUGINS, database=DATABASE) == {"changed": False, "changes": [], "version": "1.21.0", "abandoned": False}
     assert vault.writes == []
 
 
@@ -112,13 +114,80 @@ def test_a_dry_run_writes_nothing(api: StandIn, vault: FakeVault) -> None:
 
 def test_an_empty_vault_whose_key_is_still_there_is_not_begun_anew(api: StandIn, vault: FakeVault) -> None:
     vault.initialized = False
-    api.answers["GET /api/v1/namespaces/barberpro-vault/secrets/vault-unseal"] = secret("barberpro-vault", "vault-unseal", key="older")
+    api.answers[f"GET {UNSEAL}"] = secret("barberpro-vault", "vault-unseal", key="older")
     assert "is empty, but Secret barberpro-vault/vault-unseal holds the key of an earlier one: its volume was lost or replaced" in setup(api)["msg"]
 
 
 def test_a_vault_of_somebody_else_is_left_alone(api: StandIn, vault: FakeVault) -> None:
     assert "was initialised by somebody else: Secret barberpro-vault/vault-unseal holds no key" in setup(api)["msg"]
     assert vault.writes == []
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is at work needs no moment to keep a key."""
+    monkeypatch.setattr(_vault_setup, "KEEPING_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_vault_whose_key_a_killed_run_has_not_kept_is_said_to_be_abandoned(api: StandIn, vault: FakeVault) -> None:
+    """Vault tells the key once, in answer to being initialised; what the run was about to do stands in the Secret before."""
+    vault.initialized = False
+    answers = api.answers[f"PUT {UNSEAL}"]
+    api.answers[f"PUT {UNSEAL}"] = Reply(403, {"message": "killed here"})
+    assert "killed here" in setup(api)["msg"]
+    assert (vault.initialized, set(api.answers[f"GET {UNSEAL}"]["data"])) == (True, {"begun"})
+    api.answers[f"PUT {UNSEAL}"] = answers
+    vault.writes.clear()
+    assert setup(api, check=True)["changes"] == ["initialised"]
+    assert setup(api) == {"changed": False, "changes": [], "version": "1.21.0", "abandoned": True}
+    # Its storage is put aside: there is nothing now, and a key is kept.
+    vault.initialized = vault.sealed = False
+    assert setup(api)["changes"][:2] == ["initialised", "unsealed"]
+    assert api.answers[f"GET {UNSEAL}"]["data"] == encoded({"key": "dW5zZWFs"})
+
+
+def test_an_open_vault_is_nobodys_to_put_aside(api: StandIn, vault: FakeVault) -> None:
+    """A run was killed before it had initialised it; then somebody did so by hand, and has the key."""
+    api.answers[f"GET {UNSEAL}"] = secret("barberpro-vault", "vault-unseal", begun="2026-11-01T00:00:00+00:00")
+    assert "was initialised by somebody else: Secret barberpro-vault/vault-unseal holds no key" in setup(api)["msg"]
+    assert vault.writes == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_closed_vault_that_was_ever_configured_is_nobodys_to_put_aside(api: StandIn, known: FakeVault) -> None:
+    """The same, and its pod was started anew since."""
+    api.answers[f"GET {UNSEAL}"] = secret("barberpro-vault", "vault-unseal", begun="2026-11-01T00:00:00+00:00")
+    known.sealed = True
+    assert "was initialised by somebody else: Secret barberpro-vault/vault-unseal holds no key" in setup(api)["msg"]
+    assert known.writes == []
+
+
+def test_a_run_that_is_at_work_is_given_a_moment_to_keep_the_key(api: StandIn, vault: FakeVault) -> None:
+    vault.sealed, asked = True, []
+
+    def kept_meanwhile(_request: Request) -> Reply:
+        asked.append(1)
+        return Reply(200, secret("barberpro-vault", "vault-unseal", **({"begun": "now"} if len(asked) < 3 else {"key": "dW5zZWFs"})))
+
+    api.answers[f"GET {UNSEAL}"] = kept_meanwhile
+    assert setup(api)["changes"][0] == "unsealed"
+
+
+def test_of_two_runs_at_once_the_second_does_not_write_over_the_key_of_the_first(api: StandIn, vault: FakeVault) -> None:
+    vault.initialized = False
+    found = secret("barberpro-vault", "vault-unseal", begun="before")
+    api.answers[f"GET {UNSEAL}"] = {**found, "metadata": {**found["metadata"], "resourceVersion": "7"}}
+    versions = []
+
+    def refused(request: Request) -> Reply:
+        versions.append(request.body["metadata"].get("resourceVersion"))
+        return Reply(409, {"message": "the object has been modified"})
+
+    api.answers[f"PUT {UNSEAL}"] = refused
+    assert "the object has been modified" in setup(api)["msg"]
+    assert set(versions) == {"7"}
+    assert not vault.initialized
 
 
 def test_a_builtin_login_needs_no_plugin(api: StandIn, vault: FakeVault) -> None:
@@ -218,18 +287,39 @@ def test_what_is_wrong_with_vault_is_said(api: StandIn, vault: FakeVault) -> Non
 
 def test_a_service_renews_or_says_why_not(api: StandIn) -> None:
     where = "/api/v1/namespaces/tenant-palermo"
-    api.items(f"{where}/pods", ready_pod("booking-1"))
-    api.answers[f"GET {where}/secrets/booking-admin"] = secret("tenant-palermo", "booking-admin", token="t0")
+    for service in ("booking", "walkin-queue"):
+        api.answers[f"GET {where}/secrets/{service}-admin"] = secret("tenant-palermo", f"{service}-admin", token=f"of {service}")
+    api.answers[f"GET {where}/pods"] = lambda request: {
+        "items": [ready_pod("walkin-queue-1" if "walkin-queue" in request.path else "booking-1")], "metadata": {},
+    }
+    labelled = [
+        {"metadata": {"name": name, "labels": {"app.kubernetes.io/component": name}, "annotations": {"barberpro.platform/sealed-table": table}}}
+        for name, table in (("booking", "bookings"), ("walkin-queue", "walkin_tickets"))
+    ]
+    api.items("/apis/apps/v1/namespaces/tenant-palermo/deployments", *labelled)
+    options = {"kubeconfig": api.kubeconfig, "namespace": "tenant-palermo"}
     status = {"encrypting": True, "plain": 0, "sealed": 3, "data_keys": 2, "versions": [2]}
-    options = {"kubeconfig": api.kubeconfig, "namespace": "tenant-palermo", "selector": "app.kubernetes.io/component=booking"}
-    api.pods = lambda request: Reply(200, {**status, **({"rewrapped": 2, "newly_sealed": 0, "version": 2} if request.method == "PUT" else {})})
-    assert call(tenant_encryption, {**options, "state": "inspected"}) == {"changed": False, "pod": "tenant-palermo/booking-1", "status": status}
+    renewed = {"rewrapped": 2, "newly_sealed": 0, "version": 2}
+    tickets, tickets_renewed = {**status, "plain": 1, "sealed": 4}, {"rewrapped": 0, "newly_sealed": 1, "version": 2}
+
+    def says(request: Request) -> Reply:
+        booking = request.headers["authorization"] == "Bearer of booking"
+        more = (renewed if booking else tickets_renewed) if request.method == "PUT" else {}
+        return Reply(200, {**(status if booking else tickets), **more})
+
+    api.pods = says
+    assert call(tenant_encryption, {**options, "state": "inspected"}) == {
+        "changed": False, "services": {"bookings": status, "walkin_tickets": tickets},
+        "status": {"encrypting": True, "plain": 1, "sealed": 7, "data_keys": 2, "versions": [2]},
+    }
     assert call(tenant_encryption, options, check=True)["changed"] is False
-    assert call(tenant_encryption, options)["changed"] is True
+    done = call(tenant_encryption, options)
+    assert (done["changed"], done["status"]["rewrapped"], done["status"]["newly_sealed"]) == (True, 2, 1)
     api.pods = lambda _request: Reply(404, {"detail": "Not Found"})
     assert "its image is older than encryption; deploy a newer one" in call(tenant_encryption, options)["msg"]
     api.pods = lambda _request: Reply(200, {**status, "encrypting": False})
-    assert "does not encrypt: it was deployed without Vault; run deploy_vertical.yml" in call(tenant_encryption, options)["msg"]
+    said = "Namespace tenant-palermo: what holds bookings, walkin_tickets does not encrypt: it was deployed without Vault; run deploy_vertical.yml"
+    assert call(tenant_encryption, options)["msg"] == said
 
 
 def nothing_left(api: StandIn) -> None:
