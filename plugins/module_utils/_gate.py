@@ -29,6 +29,7 @@ COMMON: dict[str, dict[str, Any]] = {
 # Seconds between two tries of a check that waits: first short, then longer, so that a quick success is seen quickly.
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 2.0
+NOT_BEGUN = ("not begun before the budget of the stage was spent", "run fewer checks or raise the budget")
 
 
 class BadCheck(Exception):
@@ -223,13 +224,17 @@ def _guard(planned: Planned, outcome: Outcome, clients: Clients, slots: threadin
     if planned.skip_reason:
         outcome.outcome, outcome.evidence = "skipped", planned.skip_reason
         return
-    # A slot that becomes free in the last moment is of no use.
-    if not slots.acquire(timeout=max(0.0, end - time.monotonic() - FIRST_PAUSE)):
-        outcome.fail("not begun before the budget of the stage was spent", "run fewer checks or raise the budget")
+    # A slot in the last moment is of no use, whether it was waited for or this thread itself came late.
+    last = end - FIRST_PAUSE
+    if not slots.acquire(timeout=max(0.0, last - time.monotonic())):
+        outcome.fail(*NOT_BEGUN)
         return
     try:
         begun = time.monotonic()
-        limit = min(planned.deadline, max(0.0, end - begun))
+        if begun > last:
+            outcome.fail(*NOT_BEGUN)
+            return
+        limit = min(planned.deadline, end - begun)
         box = _Box()
         thread = threading.Thread(target=_attempts, args=(planned, clients, begun + limit, box), name=f"check-{planned.name}", daemon=True)
         thread.start()

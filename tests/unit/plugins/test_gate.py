@@ -82,7 +82,7 @@ def test_a_failure_that_may_heal_is_tried_again_for_as_long_as_declared() -> Non
 def test_a_hanging_check_is_reported_not_awaited() -> None:
     begun = time.monotonic()
     gate = run(lambda _params, _clients: time.sleep(30) or "late", {"check": "it", "deadline": 0.3})
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 25
     assert gate.error() == "stage containers failed: 1 of 1 checks: it of Thing t: no result within its deadline of 300 ms"
     assert gate.next_step() == "see whether what it talks to hangs, then deploy again"
 
@@ -103,24 +103,23 @@ def test_a_check_that_hangs_after_a_failure_says_what_was_seen_last() -> None:
 
 def test_checks_run_side_by_side_within_the_bound() -> None:
     running, most = 0, 0
-    lock = threading.Lock()
+    lock, three = threading.Lock(), threading.Barrier(3)
 
     def slow(_params: Mapping[str, Any], _clients: Clients) -> str:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.2)
+        # None ends before three are there: one after the other, all would wait until their deadline.
+        three.wait(60)
         with lock:
             running -= 1
         return "done"
 
     checks = {"it": Check("it", slow, {}, subject("x"))}
-    planned = plan_checks([{"check": "it"}] * 6, checks, 5)
-    begun = time.monotonic()
+    planned = plan_checks([{"check": "it"}] * 6, checks, 60)
     assert run_gate("s", 60, None, planned, _clients(), concurrency=3).result == "passed"
     assert most == 3
-    assert time.monotonic() - begun < 1.2
 
 
 def test_a_spent_budget_fails_the_stage_and_runs_nothing() -> None:
@@ -140,11 +139,20 @@ def test_a_spent_budget_fails_the_stage_and_runs_nothing() -> None:
 
 def test_the_rest_of_the_budget_bounds_every_check() -> None:
     begun = time.monotonic()
-    gate = run(lambda _params, _clients: time.sleep(30) or "late", *[{"check": "it"}] * 9, budget=0.5)
-    assert time.monotonic() - begun < 3
+    gate = run(lambda _params, _clients: time.sleep(30) or "late", *[{"check": "it"}] * 9, budget=2)
+    assert time.monotonic() - begun < 25
     assert "(what was left of the stage's budget)" in gate.error()
     assert "not begun before the budget of the stage was spent" in gate.error()
     assert gate.budget_spent
+
+
+def test_a_check_whose_turn_comes_in_the_last_moment_is_not_begun() -> None:
+    counter = Counter(0)
+    planned = plan_checks([{"check": "it"}], {"it": Check("it", counter, {}, subject("Thing t"))}, 5)
+    gate = run_gate("containers", 5, 0.0, planned, _clients(), clock=lambda: 4.9)
+    assert counter.calls == 0
+    assert "it of Thing t: not begun before the budget of the stage was spent" in gate.error()
+    assert gate.next_step() == "run fewer checks or raise the budget"
 
 
 @pytest.mark.parametrize(
