@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
 
 
-_FIRST = ("e2e", "e2e-beside", "simulated", "molecule", "postgresql")
+_FIRST = ("e2e", "e2e-beside", "simulated", "e2e-killed", "molecule", "postgresql")
 
 
 def _group(item: pytest.Item) -> str:

@@ -31,6 +31,7 @@ from ansible.vars.plugins import get_vars_from_inventory_sources
 from ansible_collections.barberpro.platform.plugins.module_utils import _extra_vars
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 from ansible_collections.barberpro.platform.plugins.module_utils._stage_table import FLEET_GATE, RUN_REPORT, Summary, fleet_summary, summaries
+from ansible_collections.barberpro.platform.plugins.plugin_utils._preload import load_packages, load_plugins
 
 ROOT = Path(__file__).resolve().parents[2]
 # Tasks after which a long run (a fleet) looks for garbage after all.
@@ -52,6 +53,11 @@ class CallbackModule(CallbackBase):
         self._fleet: Mapping[str, Any] | None = None
         self._playbooks: set[Path] = set()
         self._tasks = 0
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:  # noqa: ARG002 - Ansible gives it
+        """Load what the tasks need before there are any."""
+        load_packages()
+        load_plugins()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Once for each playbook of the collection, warn of extra variables that are probably misspelt."""

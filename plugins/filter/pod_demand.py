@@ -34,8 +34,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(requests) and C(limits) with C(cpu), C(memory) and C(ephemeral-storage), C(requests) also with C(pods), and C(largest) with C(cpu)
-    and C(memory) of the biggest single pod.
+  description: C(requests) and C(limits) with C(cpu), C(memory) and C(ephemeral-storage), C(requests) also with C(pods), and C(largest) with
+    the same three of the biggest single pod.
   type: dict
 """
 
@@ -48,8 +48,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _quantit
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach import PROBE_RESOURCES
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
 
-_RESOURCES = ("cpu", "memory")
-_QUOTED = (*_RESOURCES, "ephemeral-storage")
+_QUOTED = ("cpu", "memory", "ephemeral-storage")
 _ZERO = Decimal(0)
 Pods = list[tuple[int, Mapping[str, Any]]]
 
@@ -70,7 +69,7 @@ def _asked(pods: Pods, bound: str, resource: str) -> Decimal:
 
 
 def pod_demand(objects: Sequence[Mapping[str, Any]], probes: int = 0) -> dict[str, dict[str, str]]:
-    """Return ``{requests: {cpu, memory, ephemeral-storage, pods}, limits: {cpu, memory, ephemeral-storage}, largest: {cpu, memory}}`` as quantities.
+    """Return ``{requests: {cpu, memory, ephemeral-storage, pods}, limits and largest: {cpu, memory, ephemeral-storage}}`` as quantities.
 
     Raises AnsibleFilterError when a request or a limit is no quantity.
     """
@@ -84,7 +83,7 @@ def pod_demand(objects: Sequence[Mapping[str, Any]], probes: int = 0) -> dict[st
             for bound in ("requests", "limits")
         }
         demand["largest"] = {
-            r: _quantity.show(max((_of_pod(pod, "requests", r) for _n, pod in stay + jobs), default=_ZERO), r == "memory") for r in _RESOURCES
+            r: _quantity.show(max((_of_pod(pod, "requests", r) for _n, pod in stay + jobs), default=_ZERO), r != "cpu") for r in _QUOTED
         }
     except ValueError as error:
         raise AnsibleFilterError(f"a container's resources cannot be summed up: {error}; correct the workload's resources") from error

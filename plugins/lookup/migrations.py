@@ -43,6 +43,7 @@ _raw:
   elements: dict
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
@@ -56,7 +57,9 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, str]]:
         """Return what each image says; see RETURN."""
         self.set_options(var_options=variables, direct=kwargs)
-        return [_said(str(term), self.get_option("ca_file"), self.get_option("auth_file")) for term in terms]
+        ca_file, auth_file = self.get_option("ca_file"), self.get_option("auth_file")
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return list(pool.map(lambda term: _said(str(term), ca_file, auth_file), terms))
 
 
 def _said(image: str, ca_file: str | None, auth_file: str | None) -> dict[str, str]:

@@ -13,16 +13,18 @@ import http.client
 import importlib
 import io
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._client import Client, url_path
+from ansible_collections.barberpro.platform.plugins.module_utils._client import IDEMPOTENT, Client, url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1  # channels of the first forwarded port
+OUTAGE_PAUSE = 0.5  # seconds between two tries while the API server is away
 
 
 class AccessError(PlatformError):
@@ -136,7 +138,10 @@ class _Reader(io.RawIOBase):
 
 
 def open_tunnel(client: Client, namespace: str, pod: str, port: int, timeout: float = 10.0) -> _Tunnel:
-    """Open a port-forward to a pod. Raises AccessError naming the pod, the port and the reason."""
+    """Open a port-forward to a pod. An API server that is away is waited for, as by all other requests, since nothing was sent yet.
+
+    Raises AccessError naming the pod, the port and the reason.
+    """
     try:
         library = importlib.import_module("websocket")
     except ImportError as error:
@@ -148,20 +153,31 @@ def open_tunnel(client: Client, namespace: str, pod: str, port: int, timeout: fl
     if connection.server_name:
         options["server_hostname"] = connection.server_name
     where = f"port-forward to Pod {namespace}/{pod} port {port}"
-    try:
-        websocket = library.create_connection(
-            "ws" + connection.server.removeprefix("http") + path,
-            timeout=timeout,
-            sslopt=options if connection.tls is not None else {},
-            header=[f"Authorization: {token}"] if token else [],
-            subprotocols=[PROTOCOL],
-            http_no_proxy=["*"],
-        )
-    except library.WebSocketBadStatusException as error:
-        raise AccessError(f"{where}: {_refusal(error)}") from error
-    except (library.WebSocketException, OSError) as error:
-        raise AccessError(f"{where}: {error}; check that the API server and the node's kubelet run") from error
-    return _Tunnel(websocket)
+    end, answered = time.monotonic() + client.outage_timeout, False
+    while True:
+        try:
+            return _Tunnel(
+                library.create_connection(
+                    "ws" + connection.server.removeprefix("http") + path,
+                    timeout=timeout,
+                    sslopt=options if connection.tls is not None else {},
+                    header=[f"Authorization: {token}"] if token else [],
+                    subprotocols=[PROTOCOL],
+                    http_no_proxy=["*"],
+                )
+            )
+        except library.WebSocketBadStatusException as error:
+            problem, cause = AccessError(f"{where}: {_refusal(error)}"), error
+            may_heal = error.status_code >= 500 or client.speaks_too_soon(error.status_code)
+        except (library.WebSocketException, OSError) as error:
+            problem, cause = AccessError(f"{where}: {error}; check that the API server and the node's kubelet run"), error
+            may_heal = True
+        # It may have come back since: one more try tells whether that was it.
+        away = may_heal and client.is_away()
+        if not may_heal or (answered and not away) or time.monotonic() > end:
+            raise problem from cause
+        answered = not away
+        time.sleep(OUTAGE_PAUSE)
 
 
 def _refusal(error: Any) -> str:
@@ -186,22 +202,29 @@ def pod_request(
     headers: Mapping[str, str] | None = None,
     timeout: float = 10.0,
 ) -> Answer:
-    """Send one HTTP request to a port of a pod through a port-forward; a ``body`` is sent as JSON. Raises AccessError."""
+    """Send one HTTP request to a port of a pod through a port-forward; a ``body`` is sent as JSON.
+
+    One that an outage of the API server cuts off is sent again where doing it twice is harmless (``IDEMPOTENT``). Raises AccessError.
+    """
     data = None if body is None else json.dumps(body).encode()
     sent = {"Host": "localhost", "Connection": "close", **(headers or {})}
     if data is not None:
         sent["Content-Type"] = "application/json"
-    connection = http.client.HTTPConnection("localhost", port, timeout=timeout)
-    connection.sock = open_tunnel(client, namespace, pod, port, timeout)
-    try:
-        connection.request(method, path, body=data, headers=sent)
-        with connection.getresponse() as response:
-            return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
-    except (OSError, http.client.HTTPException) as error:
-        where = f"{method} {path} on port {port} of Pod {namespace}/{pod}"
-        raise AccessError(f"{where}: {error or type(error).__name__}; check that the container listens there") from error
-    finally:
-        connection.close()
+    end = time.monotonic() + client.outage_timeout
+    while True:
+        connection = http.client.HTTPConnection("localhost", port, timeout=timeout)
+        connection.sock = open_tunnel(client, namespace, pod, port, timeout)
+        try:
+            connection.request(method, path, body=data, headers=sent)
+            with connection.getresponse() as response:
+                return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            if method not in IDEMPOTENT or time.monotonic() > end or not client.is_away():
+                where = f"{method} {path} on port {port} of Pod {namespace}/{pod}"
+                raise AccessError(f"{where}: {error or type(error).__name__}; check that the container listens there") from error
+        finally:
+            connection.close()
+        time.sleep(OUTAGE_PAUSE)
 
 
 def ready_pod(resources: Resources, namespace: str, selector: str) -> str:

@@ -136,6 +136,8 @@ def _pod(options: Mapping[str, Any], script: str) -> dict[str, Any]:
         "spec": {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": max(1, int(float(options["wait_timeout"]))),
+            # A shell as the first process of a container does not end for a signal; what is half-written has another name.
+            "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {

@@ -25,6 +25,9 @@ NEXT_STEP_QUOTA = "choose a larger tier or a smaller market size, or remove what
 NEXT_STEP_NODES = "add a node, or scale something down"
 # The quota's key for pods that have ended, too.
 ALL_PODS = "count/pods"
+# What pods ask of nodes.
+DISK = "ephemeral-storage"
+ROOM = ("cpu", "memory", DISK)
 # Taints that keep ordinary pods away.
 REPELLING = ("NoSchedule", "NoExecute")
 
@@ -39,7 +42,7 @@ REPELLING = ("NoSchedule", "NoExecute")
     limits=Param("The limits it adds: C(cpu), C(memory) and C(ephemeral-storage).", type="dict", default={}),
     quota=Param("The C(hard) dictionary of the tier's quota. By default that of the live quotas of the namespace.", type="dict"),
     revision=Param("Revision (C(r4)) whose pods, if they already run, are not counted twice."),
-    largest=Param("C(cpu) and C(memory) of the biggest single pod, which must fit on one node.", type="dict", default={}),
+    largest=Param("C(cpu), C(memory) and C(ephemeral-storage) of the biggest single pod, which must fit on one node.", type="dict", default={}),
 )
 def capacity(params: Mapping[str, Any], clients: Clients) -> str:
     """What the deploy adds fits into the quota beside what runs, and into what the schedulable nodes have left."""
@@ -154,21 +157,26 @@ def _check_nodes(adds: Mapping[str, Decimal], largest: Mapping[str, Any], free: 
     """Raise CheckFailed unless the nodes together have room, and one of them for the largest pod."""
     if not free:
         raise CheckFailed("no node is ready and schedulable", "see kubectl get nodes")
-    for key in ("cpu", "memory", "pods"):
+    for key in (*ROOM, "pods"):
         need = adds.get("pods" if key == "pods" else f"requests.{key}", Decimal(0))
         left = sum((node[key] for node in free.values()), Decimal(0))
         if need > left:
-            shown = [_quantity.show(value, key == "memory") for value in (need, left)]
+            shown = [_quantity.show(value, key in ("memory", DISK)) for value in (need, left)]
             reason = f"nodes: {key}: this deploy needs {shown[0]}, and {shown[1]} are free on {plural(len(free), 'node')}"
             raise CheckFailed(reason, NEXT_STEP_NODES)
-    wants = {key: _quantity.number(largest.get(key)) for key in ("cpu", "memory")}
+    wants = {key: _quantity.number(largest.get(key)) for key in ROOM}
     if not any(all(node[key] >= wants[key] for key in wants) for node in free.values()):
         shown_pod = f"{_quantity.show(wants['cpu'], False)} CPU and {_quantity.show(wants['memory'], True)}"
+        if wants[DISK]:
+            shown_pod = f"{shown_pod} and {_quantity.show(wants[DISK], True)} of disk"
         raise CheckFailed(f"nodes: the largest pod needs {shown_pod}, and no single node has that free", NEXT_STEP_NODES)
 
 
 def free_by_node(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Decimal]]:
-    """Return what is left of ``cpu``, ``memory`` and ``pods`` by node that is ready, schedulable and without repelling taints."""
+    """Return what is left of ``cpu``, ``memory``, ``ephemeral-storage`` and ``pods`` by node that is ready, schedulable and without repelling taints.
+
+    A node that does not say how much disk it has is not judged by it.
+    """
     free: dict[str, dict[str, Decimal]] = {}
     for node in nodes:
         spec, status = node.get("spec") or {}, node.get("status") or {}
@@ -176,13 +184,14 @@ def free_by_node(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str,
         if spec.get("unschedulable") or repelled or not condition(node, "Ready"):
             continue
         allocatable = status.get("allocatable") or {}
-        free[node["metadata"]["name"]] = {key: _quantity.number(allocatable.get(key)) for key in ("cpu", "memory", "pods")}
+        left = {key: _quantity.number(allocatable.get(key)) for key in (*ROOM, "pods")}
+        free[node["metadata"]["name"]] = left if DISK in allocatable else {**left, DISK: Decimal("Infinity")}
     for pod in pods:
         room = free.get((pod.get("spec") or {}).get("nodeName") or "")
         if room is None:
             continue
         asked = pod_resources(pod, "requests")
-        for key in ("cpu", "memory"):
+        for key in ROOM:
             room[key] -= asked.get(key, Decimal(0))
         room["pods"] -= 1
     return free

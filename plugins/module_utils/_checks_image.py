@@ -12,8 +12,10 @@ import json
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -59,6 +61,23 @@ def parse_reference(text: str) -> Reference:
     return Reference(registry, repository, digest or tag or "latest")
 
 
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """Return what a registry's certificate is verified by: a bundle, or what this machine trusts. Raises OSError for a bundle that cannot be read."""
+    if ca_file:
+        return ssl.create_default_context(cafile=ca_file)
+    with _READING:
+        return _trust_of_this_machine()
+
+
+_READING = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _trust_of_this_machine() -> ssl.SSLContext:
+    """Read once: it takes longer than asking a registry does."""
+    return ssl.create_default_context()
+
+
 @check(
     "image",
     subject("{reference}"),
@@ -75,7 +94,7 @@ def image(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 -
     path = f"/v2/{reference.repository}/manifests/{reference.version}"
     credentials = _credentials(params["auth_file"], reference.registry)
     try:
-        tls = ssl.create_default_context(cafile=params["ca_file"])
+        tls = trust(params["ca_file"])
         scheme, answer = _ask(host, path, {"Accept": ACCEPT}, tls, params["insecure_networks"])
         challenge = answer.headers.get("www-authenticate", "")
         if answer.status == 401 and challenge:

@@ -218,8 +218,10 @@ class Client:
 
     def speaks_too_soon(self, status: int) -> bool:
         """Return whether a refusal comes from a server that has just started and does not know yet who may do what; it says so when asked."""
-        if status not in (401, 403):
-            return False
+        return status in (401, 403) and self.is_away()
+
+    def is_away(self) -> bool:
+        """Return whether the server does not answer, or has just started and is not ready."""
         try:
             return self.send("GET", "/readyz").status in (401, 403, 500, 503)
         except self.http.exceptions.HTTPError:

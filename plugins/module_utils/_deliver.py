@@ -80,7 +80,7 @@ def _infrastructure(run: Run, objects: list[dict[str, Any]], plan: Plan, host: s
     changes = plan.select(lambda change: change.action != "deleted" and change.phase == "infrastructure")
     first = changes.select(_quotas.early)
     run.execute(first)
-    quotas = _quotas.changed(first)
+    quotas = _quotas.kept(first) if changes.effective() else []
     # The watch of the whole fleet says when it is worth asking.
     run.wait(obj for obj in objects if Ref.of(obj) in quotas)
     _quotas.await_live(run.resources, quotas, run.deadline, _quotas.IN_NEW if run.new_tenant else _quotas.COUNTED)

@@ -22,6 +22,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_image i
     _credentials,
     _send,
     parse_reference,
+    trust,
 )
 
 MIGRATIONS = "platform.barberpro.migrations"
@@ -35,7 +36,7 @@ def labels(text: str, ca_file: str | None = None, auth_file: str | None = None) 
     credentials = _credentials(auth_file, reference.registry)
     base = f"/v2/{reference.repository}"
     try:
-        tls = ssl.create_default_context(cafile=ca_file)
+        tls = trust(ca_file)
         manifest = _document(host, f"{base}/manifests/{reference.version}", tls, credentials)
         if "manifests" in manifest:
             manifest = _document(host, f"{base}/manifests/{manifest['manifests'][0]['digest']}", tls, credentials)

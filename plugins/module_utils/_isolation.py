@@ -128,6 +128,11 @@ def _concerns(finding: Mapping[str, Any], asked: list[str]) -> bool:
     return not asked or not own or finding.get("target") in asked or bool(set(own) & set(asked))
 
 
+def _asked_for(tenants: Mapping[str, str], options: Mapping[str, Any]) -> set[str]:
+    """Return the tenants that the report is about."""
+    return set(options.get("names") or tenants.values())
+
+
 def _sql(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str, str], seconds: dict[str, float]) -> dict[str, Any] | None:
     """Return the database's part, None when no administrator of a database is given."""
     database = options.get("database")
@@ -138,7 +143,7 @@ def _sql(resources: Resources, options: Mapping[str, Any], tenants: Mapping[str,
     schemas = _isolation_sql.schemas_of(secrets, tenants)
     found = _isolation_sql.examine(database, schemas, [SHARED_SCHEMA, *database["shared_schemas"]])
     found["findings"] = [item for item in found["findings"] if _concerns(item, list(options.get("names") or []))]
-    found["without_schema"] = sorted(set(tenants.values()) - set(schemas.values()))
+    found["without_schema"] = sorted(_asked_for(tenants, options) - set(schemas.values()))
     seconds["sql"] = time.perf_counter() - begun
     return found
 
@@ -152,7 +157,18 @@ def _keys(
     begun = time.perf_counter()
     found = _isolation_keys.examine(resources.client, vault, tenants)
     found["findings"] = [item for item in found["findings"] if _concerns(item, list(options.get("names") or []))]
+    found["without_key"] = sorted(_asked_for(tenants, options) & set(found["without_key"]))
     seconds["keys"] = time.perf_counter() - begun
+    return found
+
+
+def _not_asked(document: Mapping[str, Any]) -> list[str]:
+    """Return what nobody was asked about, as parts of a sentence: where nothing was looked at, nothing was found."""
+    sql, keys = document.get("sql"), document.get("keys")
+    found = [] if sql else ["the database was not asked"]
+    for part, missing, what in ((sql, "without_schema", "schema"), (keys, "without_key", "key")):
+        if part and part[missing]:
+            found.append(f"{plural(len(part[missing]), 'tenant')} without a {what}: {', '.join(part[missing][:5])}{', ...' if len(part[missing]) > 5 else ''}")
     return found
 
 
@@ -174,4 +190,5 @@ def finish(document: dict[str, Any], seconds: Mapping[str, float]) -> None:
         parts += [f"{plural(len(rights), 'right')} too many"] if rights else []
         parts += [f"{plural(len(over), 'quota')} exceeded"] if over else []
         document["summary"] = f"{head}, {', '.join(parts)}"
+    document["summary"] += "".join(f"; {sentence}" for sentence in _not_asked(document))
     document["seconds"] = {key: round(value, 3) for key, value in seconds.items()}

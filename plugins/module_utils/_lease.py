@@ -9,6 +9,7 @@ All times are the API server's, so that a runner whose clock is wrong neither lo
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import threading
@@ -72,6 +73,12 @@ def is_dead(run: Mapping[str, Any]) -> bool:
     if run.get("host") != socket.gethostname() or not run.get("boot") or run["boot"] != boot() or run.get("pid_namespace") != pid_namespace():
         return False
     return process_started(int(run["pid"])) != run.get("pid_started")
+
+
+def is_orphan() -> bool:
+    """Return whether this is a task of a playbook that has ended before it: a fork that another process has for its parent by now."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and os.getppid() != parent.pid
 
 
 def shown(run: Mapping[str, Any]) -> str:
@@ -174,12 +181,12 @@ class Lease:
         return Held(f"tenant {self.tenant} was removed, and {who} has begun to change it since: its lease and its journal stay")
 
     def guard(self) -> None:
-        """Call before a write. Raises Held when another run has taken the lease; after that, nothing may be written any more.
+        """Call before a write. Raises Held when another run has taken the lease, or may have; after that, nothing may be written any more.
 
-        A process that stood still (stopped, or its machine asleep) for longer than the lease lasts asks before it goes on.
+        A process that stood still (stopped, or its machine asleep) for longer than the lease lasts asks before it goes on. A task outlives its
+        playbook that was killed (each is in a session of its own), and whoever comes next does not wait for the dead.
         """
-        if self._lost is not None:
-            raise self._lost
+        self._alive()
         if self._heard is not None and _clock() - self._heard > LEASE_SECONDS - RENEW_SECONDS:
             self.renew()
 
@@ -191,6 +198,7 @@ class Lease:
         def renew() -> None:
             while not ended.wait(RENEW_SECONDS):
                 try:
+                    self._alive()
                     self.renew()
                 except Held as error:
                     self._lost = error
@@ -205,6 +213,13 @@ class Lease:
         finally:
             ended.set()
             thread.join()
+
+    def _alive(self) -> None:
+        """Raise Held when this run has lost the lease, or its playbook was killed."""
+        if self._lost is None and is_orphan():
+            self._lost = Held(f"tenant {self.tenant}: the playbook of this run was killed, so that it writes nothing any more; the next run clears up")
+        if self._lost is not None:
+            raise self._lost
 
     def _ours(self, lease: Mapping[str, Any] | None) -> bool:
         return bool(lease) and ((lease or {}).get("spec") or {}).get("holderIdentity") == self.run["id"]
@@ -241,6 +256,7 @@ class Lease:
         return renewed + float(spec.get("leaseDurationSeconds") or LEASE_SECONDS) - self.resources.client.now()
 
     def _write(self, lease: Mapping[str, Any] | None, holder: str | None) -> None:
+        self._alive()
         now = datetime.fromtimestamp(self.resources.client.now(), UTC).strftime(_TIME)
         before = (lease or {}).get("spec") or {}
         ours = holder is not None and before.get("holderIdentity") == holder

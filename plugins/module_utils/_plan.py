@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._redact import redact_diff
+from ansible_collections.barberpro.platform.plugins.module_utils._rehearsal_plan import planned_backup
 
 FORMAT = 1
 _SIGNS = {"created": "+", "changed": "~", "deleted": "-"}
@@ -39,6 +40,7 @@ def build(params: Mapping[str, Any], made: str, kubernetes: str = "") -> dict[st
             "schema": database.get("schema", ""),
             "changes": list(database.get("changes") or []),
             "migrations": list(database.get("migrations") or []),
+            "backup": _backup(params),
         },
         "key": _key(params["key"]),
         "dns": _dns(dns),
@@ -98,6 +100,16 @@ def _history(release: Mapping[str, Any], keep: int) -> tuple[str | None, list[st
     return (None if number in kept else f"r{number}"), [f"r{other}" for other in dropped]
 
 
+def _backup(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which backup the run would take before its migrations, nothing when it would take none."""
+    backup, database = params["backup"], params["database"]
+    due = planned_backup(database.get("migrations") or [], backup["rehearsed"]) if backup else {}
+    if not due:
+        return {}
+    place = {"name": backup["name"], "claim": backup["claim"], "folder": params["tenant"], "keep": int(backup["keep"])}
+    return {**due, "schema": database.get("schema", ""), **place}
+
+
 def _key(key: Mapping[str, Any]) -> dict[str, Any]:
     """Return what would become of the tenant's key, nothing where tenants have none."""
     if not key.get("key"):
@@ -151,7 +163,7 @@ def _counted(objects: Sequence[Mapping[str, Any]]) -> str:
 def _outside(plan: Mapping[str, Any]) -> list[str]:
     """Return the lines about all that is no object of the tenant."""
     database, dns, certificate, history = plan["database"], plan["dns"], plan["certificate"], plan["history"]
-    lines = [f"  ~ {change}" for change in database["changes"]]
+    lines = [f"  ~ {change}" for change in database["changes"]] + _backup_lines(database["backup"])
     lines += [
         f"  ~ migrate {item['workload']} from {item['from'] or 'nothing'} to {item['to']} ({item['table']}, by {item['image']})"
         for item in database["migrations"]
@@ -174,6 +186,14 @@ def _outside(plan: Mapping[str, Any]) -> list[str]:
     kept = [f"{history['stored']} is stored"] if history["stored"] else []
     kept += [f"{', '.join(history['dropped'])} is forgotten"] if history["dropped"] else []
     return [*found, f"Revisions kept: {'; '.join(kept) or 'as they are'}"]
+
+
+def _backup_lines(backup: Mapping[str, Any]) -> list[str]:
+    """Return what is said of the backup before the migrations; a question mark where only the run finds out whether it is taken."""
+    if not backup:
+        return []
+    where = f"folder {backup['folder']} of volume claim {backup['claim']} (the newest {backup['keep']} are kept)"
+    return [f"  {'+' if backup['certain'] else '?'} backup {backup['name']} of schema {backup['schema']}, to {where},", f"      {backup['why']}"]
 
 
 def _unified(item: Mapping[str, Any]) -> list[str]:

@@ -8,16 +8,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import url_path
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._lease import is_orphan
 from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED
 from ansible_collections.barberpro.platform.plugins.module_utils._pods import pod_problem
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 POLL = 0.3  # seconds between two looks at the pod
 GONE_SECONDS = 30.0  # for what a killed run has left to go away
+
+
+class Made(NamedTuple):
+    """What this run made. It is known by its uid: of a run that was killed, a task may still be at work, and the next run's objects have its names."""
+
+    ref: Ref
+    uid: str | None
 
 
 def run_pod(
@@ -28,15 +36,16 @@ def run_pod(
     A container says ``{"KEY": {...}}`` in a line of its log; its name is added as ``container``. What a killed run has left under the same
     ``label`` goes first, and the objects go at the end whatever happened. Raises PlatformError whose sentence begins with ``what``.
     """
-    ref = Ref.of(objects[-1])
     _sweep(resources, objects, label)
+    made: list[Made] = []
     try:
         for obj in objects:
-            resources.create(obj)
-        return _said(resources, ref, key, what, seconds)
+            created = resources.create(obj)
+            made.append(Made(Ref.of(created), created["metadata"].get("uid")))
+        return _said(resources, made[-1], key, what, seconds)
     finally:
-        for obj in reversed(objects):
-            resources.delete(Ref.of(obj))
+        for ref, uid in reversed(made):
+            resources.delete(ref, uid=uid)
 
 
 def _sweep(resources: Resources, objects: Sequence[dict[str, Any]], label: tuple[str, str]) -> None:
@@ -53,11 +62,14 @@ def _sweep(resources: Resources, objects: Sequence[dict[str, Any]], label: tuple
                 time.sleep(POLL)
 
 
-def _said(resources: Resources, ref: Ref, key: str, what: str, seconds: float) -> list[dict[str, Any]]:
+def _said(resources: Resources, made: Made, key: str, what: str, seconds: float) -> list[dict[str, Any]]:
+    ref, uid = made
     end = time.monotonic() + seconds
     while True:
+        if is_orphan():
+            raise PlatformError(f"{what}: the playbook of this run was killed")
         pod = resources.get(ref)
-        if pod is None:
+        if pod is None or pod["metadata"].get("uid") != uid:
             raise PlatformError(f"{what}: {ref} was removed while it ran; run again")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             return _results(resources, ref, pod, key, what)

@@ -7,6 +7,7 @@ too little lets too much in."""
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -55,9 +56,9 @@ def _bounds(obj: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _quantity.number(value) for key, value in found.items()}
 
 
-def changed(plan: Plan) -> list[Ref]:
-    """Return the quotas that a plan changes."""
-    return [change.ref for change in plan.effective() if change.ref.kind == "ResourceQuota"]
+def kept(plan: Plan) -> list[Ref]:
+    """Return the quotas that are there once a plan has been carried out; one that a killed run has made may not bind yet."""
+    return [change.ref for change in plan.changes if change.ref.kind == "ResourceQuota" and change.action != "deleted"]
 
 
 def await_live(resources: Resources, refs: Iterable[Ref], deadline: float, counted: Mapping[str, str]) -> None:
@@ -110,5 +111,7 @@ def _ask_to_count(resources: Resources, namespace: str) -> None:
     """Let the controller count the namespace anew, which it does when something that it counts goes."""
     ref = Ref("v1", "ConfigMap", namespace, RECOUNT)
     if resources.get(ref) is None:
-        resources.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECOUNT, "namespace": namespace}})
+        # Should this run be killed before it deletes it, the cluster does: it has an owner that is not there.
+        owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": f"{RECOUNT}-asked", "uid": str(uuid.uuid4())}
+        resources.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECOUNT, "namespace": namespace, "ownerReferences": [owner]}})
     resources.delete(ref)

@@ -54,10 +54,32 @@ def backup_reason(due: Sequence[Mapping[str, str]], rehearsal: Mapping[str, Any]
     """Return why the schema must be backed up before the migrations that are due, "" when they were tried and none of them can lose data."""
     for statement in rehearsal.get("losing") or []:
         return f"{statement['sql']} {statement['loses']}"
-    for item in due:
-        if item["workload"] not in (rehearsal.get("tried") or []):
-            return f"The migration of {item['workload']} ({step(item)}) was not tried, so that nobody knows what it could lose"
+    for item in _untried(due, rehearsal.get("tried") or []):
+        return f"The migration of {item['workload']} ({step(item)}) was not tried, so that nobody knows what it could lose"
     return ""
+
+
+def planned_backup(due: Sequence[Mapping[str, str]], rehearsed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether the schema is backed up before the migrations that are due, as far as it can be known before they are tried.
+
+    C(certain) says that it is whatever they turn out to do, C(why) is the end of a sentence; both are left out when none is due. ``rehearsed`` is what
+    `plan` has chosen, without services where no revision serves.
+    """
+    trying = [str(service["name"]) for service in rehearsed["services"] if service["migrates"]]
+    for item in _untried(due, trying):
+        reason = rehearsed["untried"].get(item["workload"]) or "no revision serves yet"
+        what = f"the migration of {item['workload']} ({step(item)})"
+        return {"certain": True, "why": f"because {what} cannot be tried, as {reason}, so that nobody knows what it could lose"}
+    if not due:
+        return {}
+    steps = " and ".join(f"{item['workload']} ({step(item)})" for item in due)
+    why = f"if the rehearsal of {steps}, which is left to the run since it writes, finds a statement that is not known to keep all data"
+    return {"certain": False, "why": why}
+
+
+def _untried(due: Sequence[Mapping[str, str]], tried: Sequence[str]) -> list[Mapping[str, str]]:
+    """Return the migrations that are due and of which nobody knows what they lose."""
+    return [item for item in due if item["workload"] not in tried]
 
 
 def step(item: Mapping[str, str]) -> str:

@@ -107,7 +107,7 @@ def _execute(engine: Engine, plan: Plan, deadline: float, guarded: Callable[[], 
     """Apply the plan; nobody is bound to a role, and nothing that a quota counts is made, before the quotas bind and the guard rails hold."""
     first = plan.select(_quotas.early)
     engine.execute(first)
-    _quotas.await_live(engine.resources, _quotas.changed(first), deadline, _quotas.COUNTED)
+    _quotas.await_live(engine.resources, _quotas.kept(first), deadline, _quotas.COUNTED)
     guarded()
     engine.execute(plan.select(lambda change: not _quotas.early(change)))
 

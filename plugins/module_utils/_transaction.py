@@ -132,13 +132,18 @@ class Transaction:
             )
 
     def done(self, step: str) -> None:
-        """Record the outcome of a step."""
+        """Record the outcome of a step. Raises Held when another run has taken the lease, or the playbook was killed."""
+        self.lease.guard()
         document = self.journal.load()
         if document is not None and document["run"]["id"] == self.run["id"]:
             self.journal.save(_journal.done(document, step, self.journal.now()))
 
     def end(self, outcome: str) -> bool:
-        """Close the journal, unless ``outcome`` is "open" (the next run must clear up), and let the lease go. Returns whether there was one."""
+        """Close the journal, unless ``outcome`` is "open" (the next run must clear up), and let the lease go. Returns whether there was one.
+
+        Raises Held when another run has taken the lease, or the playbook was killed.
+        """
+        self.lease.guard()
         document = self.journal.load()
         ours = document is not None and document["run"]["id"] == self.run["id"] and not document["closed"]
         if document is not None and ours and outcome != "open":

@@ -162,7 +162,7 @@ def _up_and_switch(run: Run, objects: list[dict[str, Any]], plan: Plan) -> None:
     run.execute(first)
     _await_host(run, plan)
     if not run.dry:
-        _quotas.await_live(run.resources, _quotas.changed(first), run.deadline, {})
+        _quotas.await_live(run.resources, _quotas.kept(first), run.deadline, {})
     workloads = in_phase(objects, "workloads")
     run.bring_up(workloads, plan.select(lambda change: change.action != "deleted" and change.phase == "workloads"))
     route(run, objects, plan)

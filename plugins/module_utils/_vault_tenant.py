@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
@@ -40,7 +41,9 @@ class TenantKey:
 
     def read(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return key and role as they are, None for what does not exist."""
-        key, role = self.vault.read(self.key), self.vault.read(self.role)
+        # At once: each way to a Vault in the cluster is a port-forward of its own.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            key, role = pool.map(self.vault.read, (self.key, self.role))
         return (key or {}).get("data"), (role or {}).get("data")
 
     def differs(self, role: Mapping[str, Any] | None, service_accounts: list[str]) -> bool:

@@ -37,6 +37,14 @@ options:
         C(image), C(table), C(from) and C(to).
     type: dict
     default: {}
+  backup:
+    description:
+      - Which backup would be taken before the migrations of O(database), unless they are proven harmless. C(name), in which C(TIME) is still to come;
+        C(claim), the volume claim; C(keep), how many are kept; C(rehearsed), result of the filter P(barberpro.platform.rehearsal_plan#filter), by which
+        the run would try them.
+      - Empty where the schema holds nothing that could be lost.
+    type: dict
+    default: {}
   dns:
     description: C(record), a dictionary of C(host), C(type), C(values) and C(previous); and C(changed), whether the run would write it.
     type: dict
@@ -129,6 +137,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "release": {"type": "dict", "required": True},
             "infrastructure": {"type": "dict", "default": {}},
             "database": {"type": "dict", "default": {}},
+            "backup": {"type": "dict", "default": {}},
             "dns": {"type": "dict", "default": {}},
             "certificate": {"type": "dict", "default": {}},
             "settings": {"type": "dict", "default": {}},

@@ -83,7 +83,7 @@ options:
       - "C(capacity): the pods fit. C(namespace) (required); C(requests) (required) and C(limits) are dictionaries of C(cpu), C(memory), C(ephemeral-storage),
         and in requests also C(pods) and C(storage): what this deploy adds, surge included; C(quota) is the C(hard) dictionary of the tier's ResourceQuota
         (default the live quotas of the namespace); C(revision) (r4) names the revision whose pods, if they already run, are not counted twice; C(largest)
-        is a dictionary of C(cpu) and C(memory) of the biggest single pod, which must fit on one node."
+        is a dictionary of C(cpu), C(memory) and C(ephemeral-storage) of the biggest single pod, which must fit on one node."
       - "C(image): the manifest is present in the registry. C(reference) (required) is the image; C(insecure_networks) is a list of networks whose
         registries may be spoken to without TLS (default the private and loopback ranges); C(ca_file) is a bundle for the registry's certificate;
         C(auth_file) is a docker config.json with credentials."

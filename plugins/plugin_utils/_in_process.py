@@ -9,11 +9,9 @@ two dozen of them. What the module does is the same: its main() is given this cl
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -22,11 +20,9 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 from ansible_collections.barberpro.platform.plugins.module_utils._plain import to_plain
+from ansible_collections.barberpro.platform.plugins.plugin_utils._preload import load_packages
 
-# Each task is a fork of the process that loads this file, and would import these again. Who lacks one is told by the module that needs it.
-for _package in ("urllib3", "yaml", "psycopg"):
-    with suppress(ImportError):
-        importlib.import_module(_package)
+load_packages()
 
 
 class Ended(Exception):

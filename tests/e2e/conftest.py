@@ -6,8 +6,8 @@ They are deployed once, by the playbooks, as an operator would. Tests marked ``c
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,9 +15,12 @@ import pytest
 from tests.support import cluster, looks, secret_values
 from tests.support.playbooks import RUNS, Run, deploy, deploy_new, remove
 from tests.support.turns import turn
+from tests.support.waiting import equal_to, until
 
-# Another cluster has files, a network and processes of its own, and nothing here could end its agent.
-OF_THE_EMBEDDED = ["test_05_embedded.py", "test_56_fair_share.py", "test_57_policy_agent.py", "test_90_two_checkouts.py"]
+# Another cluster has files, a network and processes of its own: nothing here could end its agent or its API server, and `make demo` starts no other one.
+OF_THE_EMBEDDED = [
+    "test_05_embedded.py", "test_12_demo.py", "test_42_outages.py", "test_56_fair_share.py", "test_57_policy_agent.py", "test_90_two_checkouts.py",
+]
 collect_ignore = OF_THE_EMBEDDED if os.environ.get("BARBERPRO_KUBECONFIG") else []
 
 PALERMO = "barbershop-palermo"
@@ -30,10 +33,7 @@ PLANNED: dict[str, Any] = {}
 def serves(tenant: str) -> None:
     """Wait until nothing of an earlier test is left in a tenant's namespace and customers are served; on a busy machine a pod may miss a probe."""
     cluster.settle(f"tenant-{tenant}")
-    deadline = time.monotonic() + 30
-    while (answer := _answer(tenant)) != 200:
-        assert time.monotonic() < deadline, answer
-        time.sleep(1)
+    until(partial(_answer, tenant), f"the page of {tenant}", 90, good=equal_to(200), pause=1)
 
 
 def _answer(tenant: str) -> int | str:
@@ -129,19 +129,32 @@ def boedo(boedo_deployed: None) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_secret_is_shown() -> Iterator[None]:
-    """What playbooks have printed and reported up to the end of a test holds none of the secrets that the cluster has then."""
+    """What playbooks have printed, planned and reported up to the end of a test holds none of the secrets that the cluster has then."""
     yield
     values = secret_values.found() if RUNS else {}
     while RUNS:
         run = RUNS.pop()
         assert secret_values.shown(run.output, values) == []
-        if run.report_path is not None:
-            assert secret_values.shown(run.report_path.read_text() + run.report_path.with_suffix(".html").read_text(), values) == []
+        for path in run.files:
+            assert secret_values.shown(path.read_text(errors="replace"), values) == [], path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _turn_of_a_module(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """A module marked ``alone`` waits once for the others' tests, not once for each of its own; whether it is one."""
+    if request.node.get_closest_marker("alone") is not None:
+        with turn(alone=True):
+            yield True
+    else:
+        yield False
 
 
 @pytest.fixture(autouse=True)
-def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+def _turn(request: pytest.FixtureRequest, _turn_of_a_module: bool) -> Iterator[None]:
     """A test marked ``alone`` takes away what all tenants need: it waits for the others' tests, and they for it."""
+    if _turn_of_a_module:
+        yield
+        return
     with turn(alone=request.node.get_closest_marker("alone") is not None):
         yield
 
@@ -149,5 +162,5 @@ def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test here may run several deploys: give it more time than a unit test, still with an end."""
     for item in items:
-        if item.path.parent.name == "e2e":
+        if item.path.parent.name == "e2e" and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup im
 from tests.e2e.test_80_keys import book, offboard, slots
 from tests.support import cluster, outages, sql
 from tests.support.playbooks import deploy_new, play, remove
+from tests.support.waiting import equal_to, until
 
 pytestmark = pytest.mark.cluster
 TENANT = "vault-elsewhere"
@@ -69,20 +69,14 @@ def certificate(folder: Path, address: str) -> str:
 
 def opened(server: Vault, process: subprocess.Popen[bytes]) -> None:
     """Initialise and unseal a Vault that starts, and log its administrator in."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            made = server.write("sys/init", {"secret_shares": 1, "secret_threshold": 1})
-            break
-        except VaultError:
-            assert process.poll() is None, "Vault has ended"
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    def initialised() -> dict[str, Any]:
+        assert process.poll() is None, "Vault has ended"
+        return dict(server.write("sys/init", {"secret_shares": 1, "secret_threshold": 1}))
+
+    made = until(initialised, "Vault to be initialised", despite=VaultError)
     server.write("sys/unseal", {"key": made["keys_base64"][0]})
     server.token = made["root_token"]
-    while server.send("GET", "sys/health").status != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: server.send("GET", "sys/health").status, "Vault to serve", good=equal_to(200))
 
 
 def prepared(server: Vault, plugins: Path) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import cluster
-
-sys.path.insert(0, str(cluster.ROOT / "cluster"))
-
 from barberpro_cluster.layout import NODE
+from tests.support import cluster
+from tests.support.waiting import equal_to, until
 
 pytestmark = pytest.mark.cluster("beside")
 STATE = cluster.ROOT / ".embedded"
@@ -47,10 +43,12 @@ def once(namespace: str, name: str, script: str) -> str:
         },
     }
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    deadline = time.monotonic() + BUSY_SECONDS
-    while (phase := cluster.objects("pod", name, "-n", namespace)[0]["status"].get("phase")) != "Succeeded":
-        assert time.monotonic() < deadline, f"pod {name} is {phase} after {BUSY_SECONDS} s"
-        time.sleep(0.5)
+
+    def phase() -> str | None:
+        found: str | None = cluster.objects("pod", name, "-n", namespace)[0]["status"].get("phase")
+        return found
+
+    until(phase, f"pod {name} to come to its end", BUSY_SECONDS, good=equal_to("Succeeded"), pause=0.5)
     text = cluster.kubectl("logs", name, "-n", namespace)
     cluster.kubectl("delete", "pod", name, "-n", namespace)
     return text
@@ -72,10 +70,7 @@ def test_a_claim_without_a_class_gets_a_volume_that_outlives_its_pods_and_ends_w
     folder = STATE / Path((spec.get("hostPath") or spec["local"])["path"]).relative_to(NODE)
     assert (folder / "note").read_text() == "kept\n"
     cluster.kubectl("delete", "persistentvolumeclaim", "data", "-n", namespace)
-    deadline = time.monotonic() + BUSY_SECONDS
-    while cluster.exists("persistentvolume", volume):
-        assert time.monotonic() < deadline, f"volume {volume} is there {BUSY_SECONDS} s after its claim is gone"
-        time.sleep(0.5)
+    until(lambda: not cluster.exists("persistentvolume", volume), f"volume {volume} to go with its claim", BUSY_SECONDS, pause=0.5)
     assert not folder.exists()
 
 
@@ -84,10 +79,9 @@ def test_metrics_server_says_what_node_and_pods_use(caballito: str) -> None:
     assert node[0] == "node-1"
     assert all(value[0].isdigit() for value in node[1:]), node
     # A pod is measured for the first time within a minute of its start.
-    deadline = time.monotonic() + 90
-    while not {"booking", "walkin"} <= (used := _used(f"tenant-{caballito}")).keys():
-        assert time.monotonic() < deadline, used
-        time.sleep(2)
+    used = until(
+        lambda: _used(f"tenant-{caballito}"), "the pods to be measured", BUSY_SECONDS, good=lambda found: {"booking", "walkin"} <= found.keys(), pause=2
+    )
     assert 16 < used["booking"] < 512, used
 
 

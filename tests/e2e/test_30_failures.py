@@ -102,7 +102,7 @@ def test_a_stage_that_is_slower_than_its_budget_is_cut_and_undone(untouched: str
     failed_at(run, "containers", "the budget of 2.0 s was spent during ")
     assert "give the stage more time (pipeline_stage_budget_seconds, budget_minutes) or find out what is slow. Undone: objects: " in run.words()
     (stage,) = [stage for stage in run.report["stages"] if stage["name"] == "containers"]
-    assert 2 <= stage["elapsed_seconds"] < 4
+    assert stage["elapsed_seconds"] >= 2
     assert any(line.startswith("objects: ") for line in run.report["undone"])
 
 

@@ -16,11 +16,6 @@ from tests.support.playbooks import Background, Run, deploy, oldest_core, play
 pytestmark = pytest.mark.cluster("beside")
 
 
-def revision_served(tenant: str) -> str:
-    """Return the revision that answers customers, for example "r3"."""
-    return cluster.ask(tenant).headers["x-barberpro-revision"]
-
-
 def number(revision: str) -> int:
     """Return the number of a revision."""
     return int(revision.removeprefix("r"))
@@ -41,12 +36,12 @@ def deployments(tenant: str) -> set[str]:
     ("core", "pods"), [pytest.param({}, "25", id="newest"), pytest.param(oldest_core(), "24", id="oldest", marks=pytest.mark.slow)]
 )
 def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_returns(caballito: str, core: dict[str, str], pods: str) -> None:
-    old = revision_served(caballito)
+    old = cluster.revision_served(caballito)
     with Customers(caballito) as customers:
         run = deploy(caballito, extra={"quota_overrides": {"pods": pods}}, **core)
         assert run.code == 0, run.output
         assert run.report["result"] == "succeeded"
-        new = revision_served(caballito)
+        new = cluster.revision_served(caballito)
         assert number(new) > number(old)
         assert deployments(caballito) == {f"booking-{new}", f"walkin-queue-{new}"}
 
@@ -67,19 +62,19 @@ def test_new_revision_replaces_the_old_without_a_failed_request_and_roll_back_re
 def test_roll_back_to_the_revision_that_serves_changes_nothing(caballito: str) -> None:
     before = cluster.resource_versions(f"tenant-{caballito}")
     log = AuditLog(caballito)
-    run = roll_back(caballito, to_revision=number(revision_served(caballito)))
+    run = roll_back(caballito, to_revision=number(cluster.revision_served(caballito)))
     assert run.code == 0, run.output
     assert log.writes_of_the_deployer() == []
     assert cluster.resource_versions(f"tenant-{caballito}") == before
 
 
 def test_killed_half_way_another_deploy_undoes_that_first(caballito: str, tmp_path: Path) -> None:
-    old = revision_served(caballito)
+    old = cluster.revision_served(caballito)
     changed = {"quota_overrides": {"pods": "23"}}
     with Customers(caballito) as customers:
         with Background("deploy_vertical.yml", "--limit", caballito, log=tmp_path / "killed.log", extra=changed) as killed:
             killed.wait_for("Have the tenant watched")
-            left = revision_served(caballito)
+            left = cluster.revision_served(caballito)
             killed.kill()
         run = deploy(caballito)
         assert run.code == 0, run.output

@@ -14,7 +14,7 @@ import pytest
 from tests.support import cluster, images, logins, sql
 from tests.support.audit import AuditLog
 from tests.support.customers import Customers
-from tests.support.playbooks import Background, deploy, play
+from tests.support.playbooks import Background, Run, deploy, plan_of, play
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 LOST = "e2e-lost"
@@ -158,8 +158,15 @@ def test_after_a_release_that_fails_behind_its_migration_the_old_revision_serves
 
 def test_a_backup_is_taken_when_nobody_knows_what_a_migration_loses(migrated: str) -> None:
     silent = images.booking_release((("ALTER TABLE bookings ADD COLUMN next_note text",),), silent=True)
+    planned = backup_planned(migrated, "--check", "--diff", extra={"image_overrides": {"booking": silent}})
+    assert (planned["certain"], planned["why"]) == (
+        True,
+        "because the migration of booking (nothing -> unknown) cannot be tried, as its image to come does not say which migrations it brings "
+        "(label platform.barberpro.migrations), so that nobody knows what it could lose",
+    )
     run = deploy(migrated, extra={"image_overrides": {"booking": silent}})
     assert run.code == 0, run.output
+    assert backup_taken(run, planned)
     check = next(check for check in run.stage("validation")["checks"] if check["check"] == "migrations")
     assert "booking nothing -> unknown: not tried, its image to come does not say which migrations it brings" in check["evidence"]
     assert (
@@ -177,11 +184,20 @@ def test_a_roll_back_to_code_that_does_not_fit_todays_schema_is_refused_and_the_
     contract = "ALTER TABLE bookings DROP COLUMN token_hash"
     column = ("token_hash", "next_hash")
     first = int(cluster.ask(migrated).headers["x-barberpro-revision"].removeprefix("r"))
-    second, third = (
-        deploy(migrated, extra={"image_overrides": {"booking": images.booking_release(releases, column)}}) for releases in ((expand,), (expand, (contract,)))
-    )
+    contracted = f"{int(images.following()) + 1:04}"
+    runs, planned = [], {}
+    for releases, step in (((expand,), f"{images.head()} -> {images.following()}"), ((expand, (contract,)), f"{images.following()} -> {contracted}")):
+        extra = {"image_overrides": {"booking": images.booking_release(releases, column)}}
+        planned = backup_planned(migrated, extra={**extra, "plan_only": True})
+        assert (planned["certain"], planned["why"]) == (
+            False, f"if the rehearsal of booking ({step}), which is left to the run since it writes, finds a statement that is not known to keep all data",
+        )
+        runs.append(deploy(migrated, extra=extra))
+    second, third = runs
     assert (second.code, third.code) == (0, 0), second.output + third.output
-    backup = third.words().partition("the schema as it was before is backup ")[2].split()[0]
+    # What the rehearsals have found.
+    assert "the schema as it was before is backup" not in second.words()
+    backup = backup_taken(third, planned)
     before, versions = sql.snapshot(), written(migrated)
     with served(migrated):
         refused = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated, extra={"to_revision": first})
@@ -196,7 +212,6 @@ def test_a_roll_back_to_code_that_does_not_fit_todays_schema_is_refused_and_the_
     # The revision between the two fits both: to it, then to its schema, then to the first.
     between = play("rollback_vertical.yml", "--limit", migrated, tenant=migrated)
     assert between.code == 0, between.output
-    contracted = f"{int(images.following()) + 1:04}"
     works = f"{second.report['revision']} works after 1 statement, tried in a scratch schema"
     assert tried(between.report) == f"booking {images.following()} -> {contracted}: {works}"
     restored = play("restore_backup.yml", "--limit", migrated, extra={"backup": backup, "confirm": migrated})
@@ -220,6 +235,31 @@ def test_what_a_killed_backup_has_left_is_removed_with_the_credentials_in_it(mig
     run = play("tests/e2e/undo_backup.yml", "--limit", migrated)
     assert run.code == 0, run.output
     assert cluster.objects("secrets", "-n", "barberpro-data", "--field-selector", f"metadata.name={name}") == []
+
+
+def backup_planned(tenant: str, *arguments: str, extra: dict[str, Any]) -> dict[str, Any]:
+    """Return which backup a dry run plans; on the screen it says the same."""
+    run = deploy(tenant, *arguments, extra=extra)
+    assert run.code == 0, run.output
+    plan, path = plan_of(run, tenant)
+    backup: dict[str, Any] = plan["database"]["backup"]
+    assert (backup["schema"], backup["folder"], backup["claim"], backup["keep"]) == (sql.schema_of(tenant), tenant, "barberpro-data/backups", 10)
+    said = (
+        f"{'+' if backup['certain'] else '?'} backup {backup['name']} of schema {backup['schema']}, to folder {tenant} of volume claim "
+        "barberpro-data/backups (the newest 10 are kept),"
+    )
+    assert f"  {said}\n      {backup['why']}\n" in (path.parent / "plan.txt").read_text()
+    assert said in run.words()
+    assert backup["why"] in run.words()
+    return backup
+
+
+def backup_taken(run: Run, planned: dict[str, Any]) -> str:
+    """Return the name of the backup that a run has taken, which its plan knew but for the time."""
+    name = run.words().partition("the schema as it was before is backup ")[2].split()[0]
+    assert planned["name"] == f"TIME-before-{run.report['revision']}"
+    assert re.fullmatch(planned["name"].replace("TIME", "[-0-9TZ]+"), name), name
+    return name
 
 
 def written(tenant: str) -> dict[str, str]:

@@ -78,7 +78,7 @@ def test_pods_carry_no_token_of_the_api_server(palermo: str) -> None:
         for volume in pod["spec"]["volumes"] for source in volume.get("projected", {}).get("sources", []) if "serviceAccountToken" in source
     }
     # The one token there is says to Vault, and to nobody else, whose pod it is.
-    assert tokens == {("booking", "vault")}
+    assert tokens == {("booking", "vault"), ("walkin-queue", "vault")}
 
 
 def test_deployer_is_no_administrator(facts: dict[str, Any]) -> None:

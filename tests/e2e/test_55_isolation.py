@@ -73,6 +73,8 @@ def test_nobody_reaches_either_and_they_reach_nobody(palermo: str, recoleta: str
         assert document["rbac"]["findings"] == document["sql"]["findings"] == []
         assert document["sql"]["roles"] >= 6
         assert document["sql"]["schemas"] >= 2
+        assert document["keys"]["findings"] == document["keys"]["without_key"] == []
+        assert min(document["keys"]["keys"], document["keys"]["logins"]) >= 2
 
 
 def test_what_a_hand_opens_is_named_and_really_open(palermo: str, recoleta: str, hole: None) -> None:

@@ -6,20 +6,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from barberpro_cluster.layout import Layout
 from tests.support import cluster
+from tests.support.waiting import until
 
 from .test_50_tenants import address_of, pod_of, service_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 KILLS = 3
-# Both are tried without a pause from inside a pod until a file says enough: what must stay closed, and what must stay open.
+LEAST = 20 * KILLS
+# Both are tried without a pause from inside a pod until a file says enough, and often enough: what must stay closed, and what must stay open.
 LOOP = """
 import json, os, socket, threading, time
 def attempt(target, seconds):
@@ -32,7 +33,7 @@ def attempt(target, seconds):
 counts = {"closed_tried": 0, "closed_reached": 0, "open_tried": 0, "open_refused": 0}
 lock = threading.Lock()
 def loop(target, kind, seconds, counted, when):
-    while not os.path.exists("/tmp/enough"):
+    while counts[kind + "_tried"] <= LEAST or not os.path.exists("/tmp/enough"):
         reached = attempt(target, seconds)
         with lock:
             counts[kind + "_tried"] += 1
@@ -85,31 +86,23 @@ def agents() -> set[int]:
 
 def node_namespace() -> str:
     """The network namespace of this checkout's node."""
-    sys.path.insert(0, str(cluster.ROOT / "cluster"))
-    from barberpro_cluster.layout import Layout
-
     return Layout.of(cluster.ROOT).namespace
 
 
-def started_anew(before: set[int], timeout: float = 30.0) -> set[int]:
+def started_anew(before: set[int]) -> set[int]:
     """Wait until another agent runs and says that all its rules are in force."""
-    deadline = time.monotonic() + timeout
-    while True:
-        now = agents()
-        if now and not now & before:
-            done = subprocess.run(
-                ["nsenter", f"--net=/run/netns/{node_namespace()}", "curl", "-fsS", "http://127.0.0.1:10260/healthz"], capture_output=True, check=False,
-            )
-            if done.returncode == 0:
-                return now
-        assert time.monotonic() < deadline, f"no new agent after {timeout:g} s: {now}"
-        time.sleep(0.1)
+    health = ["nsenter", f"--net=/run/netns/{node_namespace()}", "curl", "-fsS", "http://127.0.0.1:10260/healthz"]
+
+    def ready(now: set[int]) -> bool:
+        return bool(now and not now & before) and subprocess.run(health, capture_output=True, check=False).returncode == 0
+
+    return until(agents, "another agent to be ready", good=ready)
 
 
 @pytest.mark.alone  # while the agent is away no pod can start
 def test_killing_the_agent_opens_and_closes_nothing(palermo: str, recoleta: str) -> None:
     closed, opened = f"{address_of(recoleta, 'booking')}:8080", service_of(palermo, "booking")
-    program = f"CLOSED, OPEN = {closed!r}, {opened!r}\n{LOOP}"
+    program = f"CLOSED, OPEN, LEAST = {closed!r}, {opened!r}, {LEAST}\n{LOOP}"
     facts, pod = cluster.facts(), pod_of(palermo, "walkin-queue")
     within = ["-n", f"tenant-{palermo}", pod, "--"]
     command = [facts["kubectl"], "--kubeconfig", facts["kubeconfig"], "exec", *within, "python", "-c", program]
@@ -128,8 +121,8 @@ def test_killing_the_agent_opens_and_closes_nothing(palermo: str, recoleta: str)
         counts = json.loads(process.stdout.read())
     assert counts["closed_reached"] == 0, counts
     assert counts["open_refused"] == 0, counts
-    assert counts["closed_tried"] > 20 * KILLS, counts
-    assert counts["open_tried"] > 20 * KILLS, counts
+    assert counts["closed_tried"] > LEAST, counts
+    assert counts["open_tried"] > LEAST, counts
 
 
 def test_no_pod_reaches_the_node_by_its_link_local_address(palermo: str) -> None:

@@ -60,7 +60,7 @@ def test_a_tier_changes_as_a_whole_or_not_at_all_and_goes_where_the_revision_goe
     expect(namespace, "large")
     assert cluster.ask(boedo).status == 200
     large = number()
-    refused_while_in_use(boedo)
+    refused_while_in_use(boedo, small)
 
     # Before the promotion, when nothing of the smaller tier's limit may be in force, and behind it, when it is.
     for stage in ("testing", "monitoring"):
@@ -84,8 +84,8 @@ def test_a_tier_changes_as_a_whole_or_not_at_all_and_goes_where_the_revision_goe
     assert cluster.ask(boedo).status == 200
 
 
-def refused_while_in_use(tenant: str) -> None:
-    """Try the small tier with a volume that it does not have room for."""
+def refused_while_in_use(tenant: str, small: int) -> None:
+    """Try the small tier, by a deploy and by a roll back to a revision of it, with a volume that it does not have room for."""
     namespace = f"tenant-{tenant}"
     claim = {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "archive", "namespace": namespace},
@@ -95,12 +95,13 @@ def refused_while_in_use(tenant: str) -> None:
     try:
         cluster.settle(namespace)
         before = cluster.resource_versions(namespace)
-        run = deploy_new(tenant, extra={"tier": "small"})
-        assert run.code != 0
-        assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
-        assert run.report["stages"][0]["result"] == "failed"
-        assert run.report["result"] == "failed", "refused before the first change, so there is nothing to undo"
-        assert cluster.resource_versions(namespace) == before
+        back = {"tenant_name": tenant, "to_revision": small}
+        for run in (deploy_new(tenant, extra={"tier": "small"}), play("rollback_vertical.yml", tenant=tenant, extra=back)):
+            assert run.code != 0
+            assert f"quota of {namespace}: requests.storage: 200Gi in use, and 100Gi are allowed; choose a larger tier" in run.words()
+            assert run.report["stages"][0]["result"] == "failed"
+            assert run.report["result"] == "failed", "refused before the first change, so there is nothing to undo"
+            assert cluster.resource_versions(namespace) == before
         expect(namespace, "large")
     finally:
         cluster.kubectl("delete", "persistentvolumeclaim", "archive", "-n", namespace)

@@ -28,6 +28,8 @@ def test_of_a_new_tenant_equals_what_its_deploy_did(fresh_deployed: Run, recolet
     assert f"create schema {schema}" in plan["database"]["changes"]
     heads = {(schema, item["table"], item["to"]) for item in plan["database"]["migrations"]}
     assert heads == set(after["sql"]["heads"]) - set(before["sql"]["heads"])
+    # There was nothing to lose.
+    assert plan["database"]["backup"] == {}
     # The name.
     assert (plan["dns"]["action"], plan["dns"]["previous"], plan["dns"]["values"]) == ("created", before["record"], after["record"])
     assert plan["revision"] == {"current": None, "planned": "r1"}
@@ -53,11 +55,18 @@ def test_of_changes_names_each_and_writes_nothing(palermo: str) -> None:
     [migration] = plan["database"]["migrations"]
     assert (migration["workload"], migration["from"], migration["to"]) == ("booking", images.head(), images.following())
     assert plan["database"]["changes"] == []
+    backup = plan["database"]["backup"]
+    assert (backup["certain"], backup["schema"], backup["name"]) == (False, sql.schema_of(palermo), f"TIME-before-{planned}")
     assert "name" in plan["settings"]["fields"]
     assert plan["dns"]["action"] == "unchanged"
     text = (path.parent / "plan.txt").read_text()
     assert "-    pods: '30'\n+    pods: '21'" in text
     assert f"  ~ migrate booking from {images.head()} to {images.following()}" in text
+    assert f"  ? backup TIME-before-{planned} of schema {sql.schema_of(palermo)}, to folder {palermo} of volume claim barberpro-data/backups (" in text
+    assert (
+        f"\n      if the rehearsal of booking ({images.head()} -> {images.following()}), which is left to the run since it writes, "
+        "finds a statement that is not known to keep all data\n"
+    ) in text
     assert f"Customers: moved from {serving} to {planned}" in text
     assert "Settings: name" in text
     assert all(line in run.output for line in ("Plan of tenant", "Settings: name"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from typing import Any
 
 import psycopg
@@ -15,6 +14,7 @@ from tests.e2e.test_50_tenants import pod_of, probe
 from tests.support import cluster, sql
 from tests.support.customers import Customers
 from tests.support.playbooks import play
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 SMALL: dict[str, Any] = yaml.safe_load((cluster.ROOT / "roles/vertical_base/defaults/main.yml").read_text())["vertical_base_tiers"]["small"]
@@ -162,8 +162,9 @@ def test_a_pooler_is_replaced_without_a_failed_request(caballito: str) -> None:
     before = {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}
     with Customers(caballito, "/api/v1/business", pause=0.1) as customers:
         cluster.kubectl("rollout", "restart", "deployment/pooler-small", "-n", "barberpro-data")
-        deadline = time.monotonic() + 240
-        while before & {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}:
-            assert time.monotonic() < deadline, "the pods before are still there"
-            time.sleep(2)
+
+        def still_there() -> set[str]:
+            return before & {pod["metadata"]["name"] for pod in cluster.objects("pods", *where)}
+
+        until(still_there, "the pods before to go", 240, good=lambda found: not found, pause=2)
     customers.assert_served()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import cluster, sql
 from tests.support.playbooks import Background, deploy_new, play
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.cluster("beside"), pytest.mark.slow]
 
@@ -49,6 +50,23 @@ def left_open(tenant: str) -> None:
 
 def labelled(tenant: str) -> list[dict[str, Any]]:
     return cluster.objects("secrets,configmaps,leases", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={tenant}")
+
+
+def test_a_legal_hold_that_comes_during_the_export_keeps_everything(leaving: str, tmp_path: Path) -> None:
+    extra = {"tenant_name": leaving, "confirm_offboarding": leaving, "pipeline_export_path": str(tmp_path)}
+    before = sql.schema_of(leaving)
+    with Background("offboard_tenant.yml", log=tmp_path / "held.log", extra=extra) as run:
+        run.wait_for("Let no more customers in")
+        with sql.locked(before, "walkin_days") as holder:
+            until(lambda: sql.waiting_for(holder), "the export to read the table", 300, good=lambda roles: f"{before}_ro" in roles)
+            cluster.kubectl("annotate", "namespace", f"tenant-{leaving}", "barberpro.platform/legal-hold=case 7")
+        assert run.process.wait(timeout=300) != 0
+    cluster.kubectl("annotate", "namespace", f"tenant-{leaving}", "barberpro.platform/legal-hold-")
+    said = " ".join(run.log.read_text().split())
+    assert f"Tenant {leaving} has been put under a legal hold meanwhile (case 7): nothing of it was destroyed. It was exported, and customers have been" in said
+    assert [item["spec"].get("holderIdentity") for item in labelled(leaving) if item["kind"] == "Lease"] == [None]
+    assert deploy_new(leaving).code == 0
+    assert (cluster.ask(leaving).status, sql.schema_of(leaving)) == (200, before)
 
 
 def test_nobody_deploys_on_a_tenant_that_is_leaving_and_the_next_offboarding_ends_it(leaving: str, tmp_path: Path) -> None:

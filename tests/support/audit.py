@@ -22,11 +22,15 @@ def _names(*tenants: str) -> tuple[str, ...]:
 
 
 class AuditLog:
-    """The part of the audit log that is written from now on: about one tenant, or about all but those that other tests deploy at the same time."""
+    """The part of the audit log that is written from now on: about one tenant, or about all but those that other tests deploy at the same time.
+
+    The log of a test's own cluster has none of those, and is read without the one that is shared.
+    """
 
     def __init__(self, about: str = "", log: Path = LOG) -> None:
         """Remember how long the log is."""
         self.about, self.log = about, log
+        self.others = BESIDE if log == LOG else ()
         self.start, self.inode = log.stat().st_size, log.stat().st_ino
 
     def events(self) -> list[dict[str, Any]]:
@@ -36,7 +40,7 @@ class AuditLog:
             source.seek(self.start)
             lines = source.read().splitlines()
         events = [json.loads(line) for line in lines]
-        names = _names(self.about) if self.about else _names(*BESIDE)
+        names = _names(self.about) if self.about else _names(*self.others)
         return [
             event for event in events
             if event["stage"] == "ResponseComplete"

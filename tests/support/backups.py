@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from dataclasses import dataclass
 
 from ansible_collections.barberpro.platform.plugins.modules import backup
 
 from tests.support import cluster, modules
+from tests.support.waiting import until
 
 READER = "backup-reader"
 SPACE = "barberpro-data"
@@ -57,10 +57,10 @@ def inside(script: str, timeout: float = 120.0) -> str:
     cluster.kubectl("delete", "pod", READER, *where, "--ignore-not-found", "--now")
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
     try:
-        deadline = time.monotonic() + timeout
-        while (phase := cluster.objects("pod", READER, *where)[0]["status"].get("phase")) not in ("Succeeded", "Failed"):
-            assert time.monotonic() < deadline, f"Pod {SPACE}/{READER} is {phase} after {timeout:g} s"
-            time.sleep(0.5)
+        phase = until(
+            lambda: cluster.objects("pod", READER, *where)[0]["status"].get("phase"), f"Pod {SPACE}/{READER} to end", timeout,
+            good=("Succeeded", "Failed").__contains__, pause=0.5,
+        )
         said = cluster.kubectl("logs", READER, *where)
         assert phase == "Succeeded", said
         return said

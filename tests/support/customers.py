@@ -8,6 +8,8 @@ from types import TracebackType
 
 from tests.support.cluster import ask
 
+PATIENCE_SECONDS = 30.0
+
 
 class Customers:
     """Asks for a tenant's page over HTTPS, one request after the other, while the body of the `with` runs.
@@ -29,7 +31,8 @@ class Customers:
         while not self._end.is_set():
             moment = time.monotonic() - started
             try:
-                answer = ask(self.tenant, self.path)
+                # Slow is not turned away.
+                answer = ask(self.tenant, self.path, timeout=PATIENCE_SECONDS)
             except OSError as error:
                 self.failures.append(f"after {moment:.2f} s: {error}")
             else:
@@ -50,9 +53,10 @@ class Customers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Call them back."""
         self._end.set()
-        self._thread.join(timeout=15)
+        self._thread.join(timeout=2 * PATIENCE_SECONDS)
 
     def assert_served(self, at_least: int = 20) -> None:
         """Nobody was turned away, and enough were there to say so."""
+        assert not self._thread.is_alive(), f"a customer of {self.tenant} is still waiting for an answer"
         assert self.failures == [], f"{len(self.failures)} of {len(self.failures) + self.served} requests failed: {self.failures[:5]}"
         assert self.served >= at_least, f"only {self.served} requests were made"

@@ -6,19 +6,15 @@ import functools
 import hashlib
 import json
 import re
-import sys
 import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.support.cluster import ROOT, facts
-
-sys.path.insert(0, str(ROOT / "cluster"))
-
 from barberpro_cluster import images, registry
 from barberpro_cluster.layout import Layout
 from barberpro_cluster.shell import run
+from tests.support.cluster import ROOT, facts
 
 FOLDER = "/opt/barberpro/lib/python3.11/site-packages/barberpro_booking/migrations/versions"
 

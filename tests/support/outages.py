@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support import cluster
-
-sys.path.insert(0, str(cluster.ROOT / "cluster"))
+import psycopg
 
 from barberpro_cluster import supervisor
 from barberpro_cluster.errors import ClusterError
 from barberpro_cluster.layout import Layout
+from tests.support import cluster, sql
+from tests.support.waiting import until
 
 LAYOUT = Layout.of(cluster.ROOT)
 API_SERVER_PORT = 6443
-__all__ = ["ClusterError", "await_api_server", "no_database", "packets_lost", "restart_api_server", "restart_database"]
+__all__ = ["ClusterError", "await_api_server", "await_database", "no_database", "packets_lost", "restart_api_server", "restart_database"]
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -36,6 +35,11 @@ def await_api_server(timeout: float = 120.0) -> None:
         if time.monotonic() > end:
             raise RuntimeError(f"the API server is not ready after {timeout:g} s; see .embedded/logs/kube-apiserver.log")
         time.sleep(0.5)
+
+
+def await_database() -> None:
+    """Wait until PostgreSQL answers. Raises AssertionError."""
+    until(lambda: sql.rows("SELECT 1"), "PostgreSQL to answer", despite=psycopg.OperationalError)
 
 
 def restart_database() -> None:

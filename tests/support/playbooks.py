@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support.cluster import CABALLITO, ROOT
+from tests.support.waiting import until
 
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 REPORTS = ROOT / "reports"
@@ -22,11 +24,12 @@ RUNS: list[Run] = []
 
 @dataclass
 class Run:
-    """One run of a playbook: exit code, all that was printed, seconds taken, the newest report that it wrote."""
+    """One run of a playbook: exit code, all that was printed, seconds taken, the files that appeared among the reports, the newest report of its tenant."""
 
     code: int
     output: str
     seconds: float
+    files: set[Path] = field(default_factory=set)
     report: dict[str, Any] = field(default_factory=dict)
     report_path: Path | None = None
 
@@ -60,9 +63,10 @@ def environment_of(**changes: str) -> dict[str, str]:
     return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "400", **changes}
 
 
-def reports_of(tenant: str) -> set[Path]:
-    """Return the reports of a tenant on this runner."""
-    return set((REPORTS / tenant).glob("*/report.json"))
+def written() -> set[Path]:
+    """Return the reports and plans on this runner."""
+    # What another run writes at this moment has another name until it is whole.
+    return {path for path in REPORTS.rglob("*") if path.is_file() and path.suffix != ".part"}
 
 
 def play(
@@ -73,15 +77,15 @@ def play(
 
     Every run, good or bad, must be free of Ansible's deprecation warnings.
     """
-    before = reports_of(tenant) if tenant else set()
+    before = written()
     started = time.monotonic()
     done = subprocess.run(
         command_of(playbook, arguments, extra, inventory, program), cwd=ROOT, env=environment_of(**environment), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout,
     )
-    run = Run(done.returncode, done.stdout, time.monotonic() - started)
+    run = Run(done.returncode, done.stdout, time.monotonic() - started, written() - before)
     assert "[DEPRECATION WARNING]" not in run.output, run.output
-    if tenant and (new := sorted(reports_of(tenant) - before)):
+    if tenant and (new := sorted(run.files & set((REPORTS / tenant).glob("*/report.json")))):
         run.report_path = new[-1]
         run.report = json.loads(run.report_path.read_text())
     RUNS.append(run)
@@ -119,6 +123,7 @@ class Background:
     def __init__(self, playbook: str, *arguments: str, log: Path, extra: dict[str, Any] | None = None) -> None:
         """Start it; what it prints goes to `log`."""
         self.log = log
+        self.before = written()
         with log.open("w") as target:
             self.process = subprocess.Popen(
                 command_of(playbook, arguments, extra, "inventories/embedded"), cwd=ROOT, env=environment_of(),
@@ -132,16 +137,19 @@ class Background:
         """Leave no playbook behind, whatever the test met."""
         if self.process.poll() is None:
             self.kill()
+        RUNS.append(Run(self.process.returncode, self.log.read_text(), 0.0, written() - self.before))
 
     def wait_for(self, text: str, timeout: float = 300.0) -> None:
         """Wait until the playbook has printed `text`."""
-        deadline = time.monotonic() + timeout
-        while text not in self.log.read_text():
-            assert self.process.poll() is None, f"ended before it said {text!r}:\n{self.log.read_text()}"
-            assert time.monotonic() < deadline, f"never said {text!r}:\n{self.log.read_text()}"
-            time.sleep(0.1)
+
+        def ended_or_said() -> bool:
+            return self.process.poll() is not None or text in self.log.read_text()
+
+        until(ended_or_said, f"{text!r} in {self.log}", timeout)
+        assert text in self.log.read_text(), f"ended before it said {text!r}:\n{self.log.read_text()}"
 
     def kill(self) -> None:
         """End it with SIGKILL, with everything that it started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has come to its end this moment
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=10)

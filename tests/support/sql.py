@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -33,6 +34,19 @@ def rows(query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a query."""
     with _connection() as connection:
         return connection.execute(query.encode()).fetchall()
+
+
+@contextmanager
+def locked(schema: str, table: str) -> Iterator[int]:
+    """Keep everybody from a table while the body runs; yields the process of the server that holds it."""
+    with _connection() as connection, connection.transaction():
+        connection.execute(f'LOCK TABLE "{schema}"."{table}" IN ACCESS EXCLUSIVE MODE'.encode())
+        yield connection.info.backend_pid
+
+
+def waiting_for(process: int) -> set[str]:
+    """Return the roles that wait for what a process of the server holds."""
+    return {role for (role,) in rows(f"SELECT usename FROM pg_stat_activity WHERE backend_type = 'client backend' AND {process} = ANY (pg_blocking_pids(pid))")}
 
 
 def schema_of(tenant: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from threading import Timer
 
 import psycopg
 import pytest
@@ -13,6 +13,7 @@ import yaml
 from tests.integration.services import postgres
 from tests.support import database_role
 from tests.support.cluster import ROOT
+from tests.support.waiting import release_when
 
 TIERS = yaml.safe_load((ROOT / "roles" / "vertical_base" / "defaults" / "main.yml").read_text())["vertical_base_tiers"]
 PIPELINE = yaml.safe_load((ROOT / "roles" / "pipeline" / "vars" / "main.yml").read_text())
@@ -75,15 +76,33 @@ def test_less_is_given_when_no_more_is_open(pg: postgres.Server, tmp_path: Path)
     assert rotated.code == 0, rotated.output
     login = f"host=127.0.0.1 port={pg.port} user={schema}_app password=a dbname=barberpro"
     leaving = [psycopg.connect(login) for _number in range(3)]
-    timer = Timer(15, lambda: [connection.close() for connection in leaving])
-    timer.start()
-    started = time.monotonic()
-    less = database_role.run(pg.port, tmp_path, schema, "connections", "held", database_connection_limit=2)
+    limits: list[list[tuple[str, int]]] = []
+
+    def read() -> None:
+        with psycopg.connect(pg.admin) as admin:
+            limits.append(admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE starts_with(rolname, %s) ORDER BY 1", (schema,)).fetchall())
+
+    def leave() -> None:
+        read()
+        for connection in leaving:
+            connection.close()
+
+    with ThreadPoolExecutor() as pool:
+        waited = pool.submit(release_when, partial(asleep, pg, f"'{schema}_app'"), leave)
+        less = database_role.run(pg.port, tmp_path, schema, "connections", "held", database_connection_limit=2)
+        assert waited.result(), f"three connections are open, and two are to be allowed\n{less.output}"
     assert less.code == 0, less.output
-    assert time.monotonic() - started > 12, "three connections are open, and two are to be allowed"
+    read()
+    assert limits == [
+        [(f"{schema}_app", before), (f"{schema}_app_b", before), (f"{schema}_owner", 5), (f"{schema}_ro", 2)] for before in (6, 2)
+    ]
+
+
+def asleep(pg: postgres.Server, said: str) -> bool:
+    """Say whether a statement with these words in it lets time pass."""
     with psycopg.connect(pg.admin) as admin:
-        found = admin.execute("SELECT rolname, rolconnlimit FROM pg_roles WHERE starts_with(rolname, %s) ORDER BY 1", (schema,)).fetchall()
-    assert found == [(f"{schema}_app", 2), (f"{schema}_app_b", 2), (f"{schema}_owner", 5), (f"{schema}_ro", 2)]
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND strpos(query, %s) > 0"
+        return admin.execute(asked, (said,)).fetchall() != [(0,)]
 
 
 @pytest.mark.parametrize(("overcommit", "code"), [(1.0, 2), (1000.0, 0)])

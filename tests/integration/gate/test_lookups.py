@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from ansible.errors import AnsibleLookupError
+from ansible_collections.barberpro.platform.plugins.module_utils import _sql
 
 from tests.integration.services import postgres
 from tests.support.api_stand_in import StandIn
@@ -49,27 +51,33 @@ def test_a_row_and_who_can_log_in(pg: postgres.Server, tenant: postgres.Tenant) 
     assert written["problem"].endswith("cannot execute CREATE TABLE in a read-only transaction")
 
 
-def test_a_server_that_is_away_is_waited_for() -> None:
-    port, begun = free_port(), time.monotonic()
-    nobody = {"host": "127.0.0.1", "port": port, "dbname": "barberpro", "logins": [{"user": "app", "password": "x"}]}
-    reason = f"database barberpro at 127.0.0.1:{port} cannot be reached as role app: Connection refused"
-    assert looked_up("postgresql", **nobody) == [{"user": "app", "problem": reason, "away": True}]
-    assert time.monotonic() - begun < 1
+def test_a_server_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Bound, so that nobody else gets the port; nobody listens yet.
+    with socket.socket() as listener, ThreadPoolExecutor() as pool:
+        listener.bind(("127.0.0.1", 0))
+        port, answered, pauses = listener.getsockname()[1], [], []
+        nobody = {"host": "127.0.0.1", "port": port, "dbname": "barberpro", "logins": [{"user": "app", "password": "x"}]}
+        reason = f"database barberpro at 127.0.0.1:{port} cannot be reached as role app: Connection refused"
 
-    def answer() -> None:
-        time.sleep(1.5)
-        with socket.create_server(("127.0.0.1", port)) as listener:
-            listener.settimeout(10)
+        def answer() -> None:
+            listener.settimeout(60)
             with listener.accept()[0] as connection:
                 connection.recv(64)
                 # To the question whether it speaks TLS: no.
                 connection.sendall(b"N")
 
-    thread = threading.Thread(target=answer)
-    thread.start()
-    problem = looked_up("postgresql", outage_timeout=20, **nobody)[0]["problem"]
-    thread.join()
-    assert "server does not support SSL" in problem, "it was asked again, and what it said then is final"
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            listener.listen()
+            answered.append(pool.submit(answer))
+
+        monkeypatch.setattr(_sql, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
+        assert looked_up("postgresql", **nobody) == [{"user": "app", "problem": reason, "away": True}]
+        assert pauses == [], "without an outage_timeout it is asked once"
+        problem = looked_up("postgresql", outage_timeout=60, **nobody)[0]["problem"]
+        assert "server does not support SSL" in problem, "it was asked again, and what it said then is final"
+        assert pauses == [1]
+        answered[0].result()
 
 
 def test_an_object_by_its_name(api: StandIn) -> None:

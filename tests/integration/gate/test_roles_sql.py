@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.integration.services import postgres
 from tests.support import database_role
+from tests.support.waiting import until
 
 ROLES = ("owner", "app", "ro")
 # What a client might hope for: the names of roles and schemas, and settings by which elsewhere rows are told apart.
@@ -36,14 +36,18 @@ def as_role(tenant: postgres.Tenant, role: str, database: str = "") -> psycopg.C
     """Log in as one of the tenant's roles; the server counts a connection that was closed until its process has ended."""
     values = {key: tenant.read(role, key) for key in ("host", "port", "dbname", "user", "password")}
     values["dbname"] = database or values["dbname"]
-    until = time.monotonic() + 10
-    while True:
+
+    def connect() -> psycopg.Connection | str:
         try:
             return psycopg.connect(**values, sslmode="disable", autocommit=True)
         except psycopg.OperationalError as error:
-            if "too many connections for role" not in str(error) or time.monotonic() > until:
+            if "too many connections for role" not in str(error):
                 raise
-        time.sleep(0.05)
+            return str(error)
+
+    found = until(connect, f"room for a connection of {values['user']}", good=lambda answer: not isinstance(answer, str), pause=0.05)
+    assert isinstance(found, psycopg.Connection)
+    return found
 
 
 def refused(connection: psycopg.Connection, statement: str) -> bool:

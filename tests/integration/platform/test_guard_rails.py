@@ -210,7 +210,7 @@ TABLE: list[Mutant] = [
         for key in ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name")
     ),
     *(
-        ("control ownership", "has a selector that asks for no label, with which it could take over pods of the platform", kind, "spec.selector", selector)
+        ("control ownership", "has a selector that asks for no label of its own, with which it could take over pods", kind, "spec.selector", selector)
         for kind in ("deployment", "statefulset")
         for selector in (
             {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]},
@@ -314,6 +314,17 @@ def test_one_wrong_field_is_refused(control: str, says: str, kind: str, path: st
     assert says.format(host=shop.host, namespace=shop.namespace) in said
     if control.startswith("control "):
         assert f"{control}: {obj['kind']} {shop.namespace}/mine" in said
+
+
+@pytest.mark.parametrize("kind", ["deployment", "statefulset"])
+def test_the_key_that_pods_of_tenant_and_platform_share_is_no_label_of_its_own(kind: str, shop: Guarded, owner: Identity) -> None:
+    key = "app.kubernetes.io/managed-by"
+    obj = changed(good(shop)[kind], f"spec.template.metadata.labels.{key.replace('.', '~')}", "me")
+    for asks in ({"operator": "Exists"}, {"operator": "In", "values": ["me", "barberpro.platform"]}):
+        obj["spec"]["selector"] = {"matchExpressions": [{"key": key, **asks}]}
+        assert f"control ownership: {obj['kind']} {shop.namespace}/mine has a selector that asks for no label of its own" in owner.create(obj)
+    obj["spec"]["selector"] = {"matchLabels": {key: "me"}}
+    assert owner.create(obj) == ""
 
 
 def test_a_job_does_not_choose_pods_that_are_not_its_own(shop: Guarded, owner: Identity) -> None:

@@ -58,7 +58,7 @@ def test_tenants_run_images_of_the_catalogue_only() -> None:
     assert "pod/probe created (server dry run)" in dry_create(pod(facts()["images"]["booking"]))
 
 
-@pytest.mark.parametrize("namespace", ["barberpro-gateway", "barberpro-data", "barberpro-monitoring"])
+@pytest.mark.parametrize("namespace", ["barberpro-gateway", "barberpro-data", "barberpro-monitoring", "barberpro-vault"])
 def test_what_all_tenants_need_goes_before_what_one_of_them_runs(namespace: str) -> None:
     # A backup is taken for one tenant, and tests read it meanwhile.
     own = ("-l", "!barberpro.platform/backup", f"--field-selector=status.phase=Running,metadata.name!={READER}")

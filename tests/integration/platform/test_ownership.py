@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+
+from tests.support.waiting import until
 
 from .baseline import changed, good, named, template
 from .conftest import DEPLOYER, IMAGE, NAMESPACES, Guarded, Identity, identity
@@ -41,10 +42,7 @@ def workload(shop: Guarded, deployer: Identity, admin: Resources) -> Ref:
 
 def pods(shop: Guarded, admin: Resources) -> list[Ref]:
     """Return the platform's pods, waiting until there is one."""
-    deadline = time.monotonic() + 30
-    while not (found := admin.list("v1", "Pod", shop.namespace, labels="barberpro.platform/revision=r1")):
-        assert time.monotonic() < deadline, "the controllers made no pod within 30 s"
-        time.sleep(0.2)
+    found = until(lambda: admin.list("v1", "Pod", shop.namespace, labels="barberpro.platform/revision=r1"), "the controllers to make a pod")
     return [Ref.of(pod) for pod in found]
 
 

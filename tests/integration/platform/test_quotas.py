@@ -14,6 +14,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._errors import 
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
 from benchmarks.quota_race import Race
+from tests.support.waiting import until
 
 from .conftest import TIERS, Guarded
 
@@ -75,6 +76,27 @@ def test_nobody_is_bound_before_the_quota_binds(tenant: Guarded, admin: Resource
     assert len(admin.list("rbac.authorization.k8s.io/v1", "RoleBinding", tenant.namespace)) == 3
 
 
+def test_nobody_is_bound_before_the_quota_of_a_killed_run_binds(tenant: Guarded, admin: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call ends where it waits for the quota; the second finds nothing of it to change."""
+    waited: list[int] = []
+
+    def ends(*_args: object) -> None:
+        raise PlatformError("killed here")
+
+    def counts(_resources: Resources, refs: list[Ref], _deadline: float, _counted: dict[str, str]) -> None:
+        assert [ref.name for ref in refs] == ["tier"]
+        waited.append(len(admin.list("rbac.authorization.k8s.io/v1", "RoleBinding", tenant.namespace)))
+
+    monkeypatch.setattr(_quotas, "await_live", ends)
+    assert "killed here" in str(tenant.converge())
+    assert live(admin, tenant)["spec"]["hard"]
+    monkeypatch.setattr(_quotas, "await_live", counts)
+    result = tenant.converge()
+    assert not result.get("failed"), result
+    assert waited == [0]
+    assert len(admin.list("rbac.authorization.k8s.io/v1", "RoleBinding", tenant.namespace)) == 3
+
+
 def test_another_tier_is_in_force_when_the_call_returns(tenant: Guarded, admin: Resources) -> None:
     for tier in ("small", "enterprise", "medium"):
         tenant.tier = tier
@@ -96,15 +118,29 @@ def test_a_quota_that_counts_too_little_is_counted_anew(tenant: Guarded, admin: 
     current["status"]["used"]["secrets"] = "0"
     admin.client.request("PUT", path, body=current)
     assert live(admin, tenant)["status"]["used"]["secrets"] == "0"
-    _quotas.await_live(admin, [Ref("v1", "ResourceQuota", tenant.namespace, "tier")], time.monotonic() + 30, _quotas.COUNTED)
+    _quotas.await_live(admin, [Ref("v1", "ResourceQuota", tenant.namespace, "tier")], time.monotonic() + 120, _quotas.COUNTED)
     assert live(admin, tenant)["status"]["used"]["secrets"] == "1"
+
+
+def test_what_asks_for_a_count_goes_though_its_run_was_killed(tenant: Guarded, admin: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tenant.converge()["changed"]
+    asked = Ref("v1", "ConfigMap", tenant.namespace, _quotas.RECOUNT)
+    create, created = admin.create, []
+    with monkeypatch.context() as killed:
+        # The cluster may be so quick that nobody sees the object: it is known by what the server answered.
+        killed.setattr(admin, "create", lambda obj: created.append(create(obj)))
+        killed.setattr(admin, "delete", lambda _ref: None)
+        _quotas._ask_to_count(admin, tenant.namespace)
+    assert [Ref.of(obj) for obj in created] == [asked]
+    assert created[0]["metadata"]["uid"]
+    until(lambda: admin.get(asked), "the cluster to delete it", 240, good=lambda found: found is None)
 
 
 def test_a_quota_that_never_binds_is_named_with_its_numbers() -> None:
     ref = Ref("v1", "ResourceQuota", "kube-system", "none")
     with pytest.raises(PlatformError) as refused:
         _quotas.await_live(_Stuck(), [ref], time.monotonic() + 0.3, _quotas.COUNTED)
-    said = r"ResourceQuota kube-system/none does not bind after \d s: status\.hard says pods nothing, spec\.hard 3; see whether "
+    said = r"ResourceQuota kube-system/none does not bind after \d+ s: status\.hard says pods nothing, spec\.hard 3; see whether "
     assert re.match(said, str(refused.value))
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
+from tests.support.waiting import equal_to, until
+
 from .baseline import good
-from .conftest import Guarded, Identity, identity
+from .conftest import Guarded, identity
 
 pytestmark = pytest.mark.simulated
 READ = {"get", "list", "watch"}
@@ -74,15 +75,7 @@ def test_the_owner_passes_on_what_he_has(shop: Guarded) -> None:
     binding = {**good(shop)["binding"], "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"}}
     assert "cannot list" in clerk.list("v1", "Pod", shop.namespace)
     assert owner.create(binding, dry_run=False) == ""
-    assert verdict_on(clerk, shop) == ""
-
-
-def verdict_on(clerk: Identity, shop: Guarded) -> str:
-    """Return what the clerk is told when listing pods, once the authorizer knows the binding."""
-    deadline = time.monotonic() + 10
-    while (said := clerk.list("v1", "Pod", shop.namespace)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return str(said)
+    until(lambda: clerk.list("v1", "Pod", shop.namespace), "the authorizer to know the binding", good=equal_to(""))
 
 
 @pytest.mark.parametrize("kind", ["deployment", "statefulset"])

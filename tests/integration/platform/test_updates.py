@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,8 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+
+from tests.support.waiting import until
 
 from .baseline import changed, good, named, pod_spec
 from .conftest import DEPLOYER, GUARD_LABEL, REGISTRY, Guarded, Identity, identity
@@ -119,34 +120,24 @@ def test_who_clears_away_is_not_asked_what_it_once_asked_for(kind: str, shop: Gu
     assert let_go(cleaner.resources, made[kind, "ending"]) == ""
 
 
-def admitted(admin: Resources, obj: dict[str, Any]) -> None:
-    """Create an object as soon as the policies know that they do not look at its namespace any more."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            admin.create(obj)
-        except ApiError as refused:
-            if "control removal: " not in refused.server_message or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
-
-
 def test_what_was_there_before_a_rule_is_not_in_the_way_of_the_controllers(shop: Guarded, admin: Resources) -> None:
     # The policies look by a label at the namespace, so without it an object is as one that was made before them.
     old = named(shop, "v1", "Pod", "old", spec={**pod_spec(), "terminationGracePeriodSeconds": 4000, "nodeName": "none"})
     old["metadata"]["finalizers"] = [HOLD]
+    like_it = {**old, "metadata": {**old["metadata"], "name": "like-it"}}
     space = admin.path("v1", "Namespace", "", shop.namespace)
 
-    def label(value: str | None) -> None:
+    def label(value: str | None, refused: bool) -> None:
+        """Set the label, and return when the policies know it."""
         admin.client.request("PATCH", space, body={"metadata": {"labels": {GUARD_LABEL: value}}}, content_type=MERGE)
+        what = f"objects like it to be {'refused' if refused else 'admitted'}"
+        until(lambda: Identity(admin).create(like_it), what, good=lambda said: ("control removal: " in said) is refused)
 
-    label(None)
     try:
-        admitted(admin, old)
+        label(None, refused=False)
+        admin.create(old)
     finally:
-        label(shop.name)
+        label(shop.name, refused=True)
     jobs = identity(shop.kubeconfig, "system:serviceaccount:kube-system:job-controller", "system:serviceaccounts:kube-system")
     assert jobs.patch(Ref.of(old), {"metadata": {"finalizers": []}}) == ""
     let_go(admin, Ref.of(old))

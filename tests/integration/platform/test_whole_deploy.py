@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +12,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PHASES, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._waves import wave_of
+
+from tests.support.waiting import until
 
 from .conftest import DEPLOYER, IMAGE, Guarded, Identity, identity
 
@@ -57,19 +58,21 @@ def test_controllers_scheduler_and_nodes_do_their_work(deployed: tuple[Guarded, 
     tenant, objects = deployed
     names = [obj["metadata"]["labels"]["app.kubernetes.io/name"] for obj in objects if obj["kind"] in ("Deployment", "Job")]
     assert sorted(names) == ["booking", "booking-migrate", "walkin-queue", "walkin-queue-migrate"]
-    deadline = time.monotonic() + 60
-    while missing := [name for name in names if not running(admin, tenant, f"app.kubernetes.io/name={name}")]:
-        assert time.monotonic() < deadline, f"no pod of {missing} runs after 60 s"
-        time.sleep(0.3)
+
+    def missing() -> list[str]:
+        return [name for name in names if not running(admin, tenant, f"app.kubernetes.io/name={name}")]
+
+    until(missing, "a pod of each workload to run; those without one are told", good=lambda found: not found)
 
 
 def test_jobs_end_where_nodes_have_zones(deployed: tuple[Guarded, list[dict[str, Any]]], zoned: dict[str, str], admin: Resources) -> None:
     tenant, objects = deployed
     jobs = [Ref.of(obj) for obj in objects if obj["kind"] == "Job"]
-    deadline = time.monotonic() + 60
-    while open_jobs := [str(job) for job in jobs if not complete(admin.get(job) or {})]:
-        assert time.monotonic() < deadline, f"{open_jobs} are not complete after 60 s: the controller could not take its finalizer off their pods"
-        time.sleep(0.3)
+
+    def unfinished() -> list[str]:
+        return [str(job) for job in jobs if not complete(admin.get(job) or {})]
+
+    until(unfinished, "Jobs to be complete, for which their controller takes its finalizer off their pods", good=lambda found: not found)
     for pod in admin.list("v1", "Pod", tenant.namespace, labels="app.kubernetes.io/name=booking-migrate"):
         assert zoned.items() <= pod["metadata"]["labels"].items()
         assert not pod["metadata"].get("finalizers")
@@ -105,10 +108,8 @@ def test_nothing_of_it_is_the_tenant_s_to_change(deployed: tuple[Guarded, list[d
         "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": f"stranger@{tenant.name}"}],
     })
     stranger = tenant.person("stranger")
-    deadline = time.monotonic() + 10
-    while stranger.get(Ref("v1", "Secret", tenant.namespace, "none")).find("forbidden") > 0:
-        assert time.monotonic() < deadline, "the API server does not know the binding after 10 s"
-        time.sleep(0.1)
+    none = Ref("v1", "Secret", tenant.namespace, "none")
+    until(lambda: stranger.get(none), "the API server to know the binding", good=lambda said: "forbidden" not in said)
     open_to_tenant = [
         str(Ref.of(obj)) for obj in objects
         if not all("control ownership: " in said or "control namespaces: " in said

@@ -115,7 +115,7 @@ def rendered(
         out.append({"apiVersion": api, "kind": kind, "metadata": metadata, **body})
 
     add("infrastructure", "v1", "Namespace", namespace)
-    add("infrastructure", "v1", "ResourceQuota", "tier", spec={"hard": {"pods": pods, "limits.cpu": "4000m"}})
+    add("infrastructure", "v1", "ResourceQuota", "tier", spec={"hard": {"pods": pods, "limits.cpu": "4000m", "configmaps": "100"}})
     add("infrastructure", "networking.k8s.io/v1", "NetworkPolicy", "default-deny", spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}
     add("infrastructure", "rbac.authorization.k8s.io/v1", "Role", "reader", rules=[rule])

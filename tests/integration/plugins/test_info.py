@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.modules import isolation_report, release_info, tenant_info
 
 from tests.support import modules
+from tests.support.waiting import equal_to, until
 
 from .conftest import Shop
 
@@ -79,11 +78,8 @@ def test_a_quota_that_creates_got_past_is_told_with_its_numbers(shop: Shop) -> N
         shop.kubectl("apply", "-f", "-", stdin=json.dumps(pod), check=False)
         return f"Pod/{name}" in shop.kubectl.names("pods", shop.namespace)
 
-    def until(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < end, shop.kubectl("get", "pods,resourcequota", "-n", shop.namespace, "-o", "yaml")
-            time.sleep(0.2)
+    def health() -> str:
+        return str(tenant_of(shop)["health"])
 
     def refused(name: str) -> bool:
         """True, if the quota stands in its way; where the controller still counts an older state, it goes again."""
@@ -92,20 +88,20 @@ def test_a_quota_that_creates_got_past_is_told_with_its_numbers(shop: Shop) -> N
         shop.kubectl("delete", "pod", name, "-n", shop.namespace, "--now")
         return False
 
-    until(lambda: add("one"))
-    until(lambda: refused("two"))
+    until(lambda: add("one"), "the first pod to be admitted")
+    until(lambda: refused("two"), "the quota to be in the way of the second")
     shop.kubectl("patch", "resourcequota", "tier", "-n", shop.namespace, "--subresource=status", "--type=merge", "-p", '{"status": {"used": {"pods": "0"}}}')
-    until(lambda: add("two"))
-    until(lambda: add("three"))
+    until(lambda: add("two"), "the second pod to get past the quota")
+    until(lambda: add("three"), "the third pod to get past the quota")
     assert tenant_of(shop)["health"] == "healthy"
     shop.kubectl("delete", "pod", "three", "-n", shop.namespace, "--now")
     sentence = f"ResourceQuota {shop.namespace}/tier: pods: 3 in use, and 2 are allowed"
-    until(lambda: tenant_of(shop)["health"] == "over_quota")
+    until(health, "the controller to count all of them", good=equal_to("over_quota"))
     assert tenant_of(shop)["health_reason"] == sentence
     found = modules.call(isolation_report, {"kubeconfig": shop.kubeconfig, "names": [shop.name]})
     assert (found["isolated"], found["findings"]) == (False, [sentence])
     shop.kubectl("delete", "pod", "two", "-n", shop.namespace, "--now")
-    until(lambda: tenant_of(shop)["health"] == "healthy")
+    until(health, "the controller to count one less", good=equal_to("healthy"))
     assert modules.call(isolation_report, {"kubeconfig": shop.kubeconfig, "names": [shop.name]})["isolated"]
 
 

@@ -34,7 +34,7 @@ def test_a_tenant_is_there_when_the_module_returns(shop: Shop) -> None:
     assert (result["changed"], result["created"], result["namespace"]) == (True, True, shop.namespace)
     assert set(actions(result).values()) == {"created"}
     quota = shop.kubectl.json("quota", "tier", "-n", shop.namespace)
-    assert quota["status"]["hard"] == quota["spec"]["hard"] == {"pods": "10", "limits.cpu": "4"}
+    assert quota["status"]["hard"] == quota["spec"]["hard"] == {"pods": "10", "limits.cpu": "4", "configmaps": "100"}
     assert shop.kubectl.names("deploy", shop.namespace) == set()  # only infrastructure
 
 

@@ -13,9 +13,7 @@ import os
 import shlex
 import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,17 +24,15 @@ import psycopg
 import pytest
 import yaml
 
+from barberpro_cluster import kubeconfigs, pki
+from barberpro_cluster.layout import Layout
+from barberpro_cluster.simulated import HOST, layout_of
 from tests.conftest import ROOT
 from tests.integration.services import postgres
 from tests.support.playbooks import PLAYBOOK, Run, play
 from tests.support.restricted import pod_spec
 from tests.support.simulated import SimulatedCluster
-
-sys.path.insert(0, str(ROOT / "cluster"))
-
-from barberpro_cluster import kubeconfigs, pki
-from barberpro_cluster.layout import Layout
-from barberpro_cluster.simulated import HOST, layout_of
+from tests.support.waiting import until
 
 INVENTORY = ROOT / "inventories" / "production"
 REGISTRY, DATABASE, ZONE = "registry.barberpro.example", "barberpro.cluster-c0example.sa-east-1.rds.amazonaws.com", "barberpro.example"
@@ -224,15 +220,8 @@ def _process(command: list[str], log: Path) -> Iterator[None]:
 
 def _wait_for(address: str, port: int) -> None:
     """Wait until a server accepts connections."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection((address, port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, f"{address}:{port} does not answer"
-            time.sleep(0.1)
-        else:
-            return
+    with until(lambda: socket.create_connection((address, port), timeout=10), f"a server at {address}:{port}", good=lambda _found: True, despite=OSError):
+        pass
 
 
 @contextmanager

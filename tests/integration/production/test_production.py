@@ -75,6 +75,7 @@ def test_the_plan_says_what_would_be_in_cluster_database_and_zone(planned: Plann
     assert f"Namespace tenant-{planned.name}" in {item["object"] for item in plan["objects"]}
     assert f"create schema {plan['database']['schema']}" in plan["database"]["changes"]
     assert {(item["table"], item["to"]) for item in plan["database"]["migrations"]} == {("alembic_version_booking", "0007"), ("alembic_version_walkin", "0002")}
+    assert plan["database"]["backup"] == {}
     assert (plan["dns"]["action"], plan["dns"]["type"], plan["dns"]["values"]) == ("created", "CNAME", [f"gateway.{ZONE}"])
     assert plan["dns"]["host"] == f"{planned.name}.{ZONE}"
 

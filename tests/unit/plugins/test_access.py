@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import websocket
 from ansible_collections.barberpro.platform.plugins.module_utils import _access
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
@@ -41,11 +42,73 @@ def test_what_can_go_wrong_with_a_port_forward(api: StandIn, stand_in_client: Cl
     forbidden = r"port-forward to Pod ns/pod port 9090: HTTP 403 pods .* is forbidden; grant get and create on pods/portforward"
     with pytest.raises(_access.AccessError, match=forbidden):
         _access.pod_request(stand_in_client, "ns", "pod", 9090, "GET", "/x")
-    gone = Client(mock.Mock(server="http://127.0.0.1:1", tls=None, token=lambda: None, server_name=None))
+    gone = Client(mock.Mock(server="http://127.0.0.1:1", tls=None, token=lambda: None, server_name=None), outage_timeout=0)
     with pytest.raises(_access.AccessError, match="Connection refused; check that the API server and the node's kubelet run"):
         _access.pod_request(gone, "ns", "pod", 9090, "GET", "/x")
     with mock.patch.dict(sys.modules, {"websocket": None}), pytest.raises(_access.AccessError, match="the Python package websocket-client is needed"):
         _access.pod_request(stand_in_client, "ns", "pod", 9090, "GET", "/x")
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """Let so many port-forwards fail before the next one is opened; returns what is tried."""
+
+    def prepare(times: int) -> list[str]:
+        tried: list[str] = []
+        create = websocket.create_connection
+
+        def connect(url: str, **options: Any) -> Any:
+            tried.append(url)
+            if len(tried) <= times:
+                raise websocket.WebSocketConnectionClosedException("Connection to remote host was lost.")
+            return create(url, **options)
+
+        monkeypatch.setattr(websocket, "create_connection", connect)
+        monkeypatch.setattr(_access, "OUTAGE_PAUSE", 0.0)
+        return tried
+
+    return prepare
+
+
+def test_an_api_server_that_is_away_is_waited_for(api: StandIn, stand_in_client: Client, cut: Callable[[int], list[str]]) -> None:
+    api.pods = lambda _request: Reply(200, {})
+    tried = cut(4)
+    with mock.patch.object(stand_in_client, "is_away", side_effect=[True, True, True, False]):
+        assert _access.pod_request(stand_in_client, "ns", "pod", 9090, "POST", "/x").status == 200
+    assert len(tried) == 5
+
+
+def test_what_fails_although_the_api_server_answers_is_tried_once_more(api: StandIn, stand_in_client: Client, cut: Callable[[int], list[str]]) -> None:
+    api.answers["GET /readyz"] = Reply(200, {})
+    tried = cut(9)
+    with pytest.raises(_access.AccessError, match="Connection to remote host was lost"):
+        _access.pod_request(stand_in_client, "ns", "pod", 9090, "GET", "/x")
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize(("method", "requests"), [("GET", 2), ("POST", 1)])
+def test_a_request_that_an_outage_cuts_off_is_sent_again_where_that_is_harmless(
+    api: StandIn, stand_in_client: Client, method: str, requests: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_access, "OUTAGE_PAUSE", 0.0)
+    api.broken = "lost"
+    opened: list[int] = []
+    real = _access.open_tunnel
+
+    def opening(*words: Any) -> Any:
+        opened.append(1)
+        if len(opened) == 2:
+            api.broken = ""
+        return real(*words)
+
+    api.pods = lambda _request: Reply(200, {})
+    with mock.patch.object(_access, "open_tunnel", opening), mock.patch.object(stand_in_client, "is_away", return_value=True):
+        if method == "GET":
+            assert _access.pod_request(stand_in_client, "ns", "pod", 9090, method, "/x").status == 200
+        else:
+            with pytest.raises(_access.AccessError, match="lost"):
+                _access.pod_request(stand_in_client, "ns", "pod", 9090, method, "/x")
+    assert len(opened) == requests
 
 
 def test_an_answer_that_is_no_json() -> None:

@@ -66,6 +66,34 @@ def test_a_backup_is_taken_by_a_pod_of_which_nothing_is_left(cluster: Cluster) -
     assert "pg_dump --format=custom" in container["command"][2]
     assert base64.b64decode(cluster.made["Secret"]["data"]["PGPASSWORD"]).decode() == "secret-canary"
     assert "secret-canary" not in json.dumps([found, cluster.made["Pod"]])
+    # Its shell ends for no signal, and the next run waits half a minute for what a killed one has left.
+    assert cluster.made["Pod"]["spec"]["terminationGracePeriodSeconds"] == 0
+
+
+def test_a_run_knows_its_own_pod_from_that_of_the_next(cluster: Cluster) -> None:
+    """As the task of a killed run finds it, when the next run has removed its pod and has made one of the same name."""
+    with_uid = cluster.create
+
+    def create(request: Request) -> Reply:
+        request.body["metadata"]["uid"] = "mine"
+        return with_uid(request)
+
+    bodies: list[Any] = []
+
+    def delete(request: Request) -> Reply:
+        bodies.append(request.body["preconditions"])
+        return cluster.delete(request)
+
+    ended = cluster.api.answers[f"GET {POD}"]
+    for path in (PODS, SECRETS):
+        cluster.api.answers[f"POST {path}"] = create
+    for path in (POD, SECRET):
+        cluster.api.answers[f"DELETE {path}"] = delete
+    assert call(cluster)["backup"] == "one"
+    assert bodies == [{"uid": "mine"}] * 2
+    cluster.api.answers[f"GET {POD}"] = lambda request: {**ended(request), "metadata": {"name": "backup-x", "uid": "another"}}
+    assert "Pod barberpro-data/backup-x was removed while it ran; run again" in call(cluster)["msg"]
+    assert bodies == [{"uid": "mine"}] * 4
 
 
 def test_check_mode_makes_nothing(cluster: Cluster) -> None:

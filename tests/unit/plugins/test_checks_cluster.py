@@ -166,6 +166,15 @@ def test_capacity(filled: StandIn, check: Check) -> None:
     too_much = {**asked, "requests": {"cpu": "1600m"}}
     assert "nodes: cpu: this deploy needs 1600m, and 1500m are free on 1 node; add a node" in check("capacity", **too_much)
     assert "nodes: the largest pod needs 1800m CPU and 0, and no single node has that free" in check("capacity", **asked, largest={"cpu": "1800m"})
+    # The disk counts where the node says how much it has.
+    asked_disk = {"namespace": "tenant-x", "requests": {"cpu": "1", "ephemeral-storage": "3Gi"}}
+    assert check("capacity", **asked_disk).startswith("passed")
+    small = node("n1")
+    small["status"]["allocatable"]["ephemeral-storage"] = "2Gi"
+    filled.answers["GET /api/v1/nodes"] = {"items": [small]}
+    assert "nodes: ephemeral-storage: this deploy needs 3Gi, and 2Gi are free on 1 node; add a node" in check("capacity", **asked_disk)
+    said = check("capacity", **asked, largest={"cpu": "1", "ephemeral-storage": "4Gi"})
+    assert "nodes: the largest pod needs 1 CPU and 0 and 4Gi of disk, and no single node has that free" in said
     assert "capacity: requests.cpu: 'lots' is not a quantity; write it as" in check("capacity", namespace="tenant-x", requests={"cpu": "lots"})
     filled.answers["GET /api/v1/nodes"] = {"items": []}
     assert "no node is ready and schedulable; see kubectl get nodes" in check("capacity", **asked)

@@ -163,3 +163,27 @@ def test_nothing_to_try(check: Check) -> None:
 def test_a_pod_that_is_refused_says_why(api: StandIn, check: Check) -> None:
     api.answers[f"POST {PODS}"] = Reply(403, {"message": "violates PodSecurity"})
     assert "create refused by the API server: violates PodSecurity" in check("reach", **ASKED)
+
+
+FULL = Reply(403, {"message": 'pods "reach-1" is forbidden: exceeded quota: tier, requested: limits.cpu=300m, used: limits.cpu=1900m, limited: limits.cpu=2'})
+
+
+def test_room_that_pods_of_the_revision_before_still_have_is_waited_for(probe: Probe, check: Check, api: StandIn) -> None:
+    refused: list[Request] = []
+
+    def full_at_first(request: Request) -> Reply:
+        if len(refused) == 2:
+            return probe.create(request)
+        refused.append(request)
+        return FULL
+
+    api.answers[f"POST {PODS}"] = full_at_first
+    assert check("reach", **ASKED).startswith("passed")
+    assert len(refused) == 2
+
+
+def test_room_that_does_not_come_is_said_before_the_deadline(api: StandIn, check: Check) -> None:
+    api.answers[f"POST {PODS}"] = FULL
+    found = check("reach", **ASKED, deadline=4)
+    assert "create refused by the API server: pods \"reach-1\" is forbidden: exceeded quota: tier, requested: limits.cpu=300m" in found
+    assert found.endswith("or give the tenant more by quota_overrides")

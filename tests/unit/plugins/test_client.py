@@ -287,6 +287,14 @@ def test_bodies_that_are_no_json() -> None:
     assert Response(200, {}, b"[1]").json() == {"message": "[1]"}
 
 
+def test_a_polite_client_sends_no_more_than_so_many_requests_a_second_by_whatever_threads(api: FakeApi, tmp_path: Path) -> None:
+    polite = Client.from_options({"kubeconfig": kubeconfig(tmp_path, api.url, token="t0ken")}, concurrency=4, requests_per_second=20.0)
+    api.answers = [OK] * 11
+    begun = time.monotonic()
+    assert polite.map(lambda _number: polite.request("GET", "/x"), range(11)) == [{"ok": True}] * 11
+    assert time.monotonic() - begun >= 10 / 20
+
+
 def test_paths_are_quoted() -> None:
     assert url_path("a", "b/c", query={"x": "1 2", "y": None}) == "/a/b%2Fc?x=1+2"
 

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._plan import build, text
 
 RELEASE: dict[str, Any] = {"revision": "r3", "number": 3, "current": 3, "pending": None, "kept": [2, 3], "changed": False, "changes": [], "unchanged": 29}
-PARTS = ("infrastructure", "database", "dns", "certificate", "settings", "key")
+PARTS = ("infrastructure", "database", "backup", "dns", "certificate", "settings", "key")
 NOTHING: dict[str, Any] = {"tenant": "x", "keep": 10, "recovery": "", **{part: {} for part in PARTS}}
 
 
@@ -41,6 +41,39 @@ def test_each_part_makes_it_a_change_and_is_said(given: dict[str, Any], line: st
     found = plan(**given)
     assert found["changed"] is True
     assert line in text(found).splitlines()
+
+
+MIGRATION = {"workload": "booking", "image": "b:2", "table": "alembic_version_booking", "from": "0001", "to": "0002"}
+DATABASE = {"schema": "t_1", "changes": ["create schema t_1"], "migrations": [MIGRATION]}
+BACKUP = {"name": "TIME-before-r4", "claim": "data/backups", "keep": "5", "rehearsed": {"services": [], "untried": {"booking": "it has no rehearsal"}}}
+
+
+def test_a_backup_is_said_before_the_migrations_that_it_is_taken_for() -> None:
+    found = plan(database=DATABASE, backup=BACKUP)
+    why = "because the migration of booking (0001 -> 0002) cannot be tried, as it has no rehearsal, so that nobody knows what it could lose"
+    place = {"schema": "t_1", "name": "TIME-before-r4", "claim": "data/backups", "folder": "x", "keep": 5}
+    assert found["database"]["backup"] == {"certain": True, "why": why, **place}
+    lines = text(found).splitlines()
+    assert lines[lines.index("Database (schema t_1):") + 1 :][:4] == [
+        "  ~ create schema t_1",
+        "  + backup TIME-before-r4 of schema t_1, to folder x of volume claim data/backups (the newest 5 are kept),",
+        f"      {why}",
+        "  ~ migrate booking from 0001 to 0002 (alembic_version_booking, by b:2)",
+    ]
+
+
+def test_a_backup_that_only_the_run_can_decide_on_is_a_question() -> None:
+    trying = {"services": [{"name": "booking", "migrates": True}], "untried": {}}
+    found = plan(database=DATABASE, backup={**BACKUP, "rehearsed": trying})
+    assert found["database"]["backup"]["certain"] is False
+    assert "  ? backup TIME-before-r4 of schema t_1, " in text(found)
+
+
+@pytest.mark.parametrize("given", [{"database": DATABASE}, {"database": {**DATABASE, "migrations": []}, "backup": BACKUP}], ids=["no rows", "no migration"])
+def test_no_backup_is_said_where_none_is_taken(given: dict[str, Any]) -> None:
+    found = plan(**given)
+    assert found["database"]["backup"] == {}
+    assert "backup" not in text(found)
 
 
 def test_a_record_that_is_kept_by_hand_is_said_and_is_no_change() -> None:

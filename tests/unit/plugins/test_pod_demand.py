@@ -30,7 +30,7 @@ def test_replicas_jobs_and_sidecars_are_added_up() -> None:
     )
     assert demand["requests"] == {"cpu": "115m", "memory": "512Mi", "ephemeral-storage": "256Mi", "pods": "6"}
     assert demand["limits"] == {"cpu": "3600m", "memory": "1.25Gi", "ephemeral-storage": "1Gi"}
-    assert demand["largest"] == {"cpu": "30m", "memory": "128Mi"}
+    assert demand["largest"] == {"cpu": "30m", "memory": "128Mi", "ephemeral-storage": "64Mi"}
 
 
 def test_of_jobs_and_the_probes_that_follow_them_the_greater_counts_by_resource() -> None:
@@ -41,7 +41,7 @@ def test_of_jobs_and_the_probes_that_follow_them_the_greater_counts_by_resource(
     demand = pod_demand(objects, probes=2)
     assert demand["limits"] == {"cpu": "1400m", "memory": "456Mi", "ephemeral-storage": "0"}  # CPU for two probes of 300m, memory for the Job
     assert demand["requests"] == {"cpu": "120m", "memory": "64Mi", "ephemeral-storage": "0", "pods": "4"}
-    assert demand["largest"] == {"cpu": "50m", "memory": "0"}
+    assert demand["largest"] == {"cpu": "50m", "memory": "0", "ephemeral-storage": "0"}
 
 
 def test_objects_without_pods_ask_for_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.filter.backup_reason import FilterModule as BackupReason
 from ansible_collections.barberpro.platform.plugins.filter.rehearsal_plan import FilterModule as RehearsalPlan
 from ansible_collections.barberpro.platform.plugins.filter.rollback_plan import FilterModule as RollbackPlan
-from ansible_collections.barberpro.platform.plugins.module_utils._rehearsal_plan import backup_for
+from ansible_collections.barberpro.platform.plugins.module_utils._rehearsal_plan import backup_for, planned_backup
 
 backup_reason = BackupReason().filters()["backup_reason"]
 rehearsal_plan = RehearsalPlan().filters()["rehearsal_plan"]
@@ -43,6 +43,46 @@ def test_a_backup_is_due_unless_all_was_tried_and_nothing_can_be_lost(rehearsal:
 
 def test_no_backup_is_due_when_no_migration_is() -> None:
     assert backup_reason([], {}) == ""
+
+
+TRYING = {"services": [service("booking", "b1", "b2", migrates=True), service("walkin_queue", "w1", "w1", migrates=False)], "untried": {}}
+NOT_KNOWN = "so that nobody knows what it could lose"
+
+
+@pytest.mark.parametrize(
+    ("due", "rehearsed", "certain", "why"),
+    [
+        (
+            DUE, TRYING, False,
+            "if the rehearsal of booking (0001 -> 0002), which is left to the run since it writes, finds a statement that is not known to keep all data",
+        ),
+        (
+            [*DUE, NEW_WORKLOAD], {"services": [service(name, "a", "b", migrates=True) for name in WORKLOADS], "untried": {}}, False,
+            "if the rehearsal of booking (0001 -> 0002) and walkin_queue (nothing -> 0001), which is left to the run since it writes, "
+            "finds a statement that is not known to keep all data",
+        ),
+        # What is tried beside it may lose something or not.
+        (
+            [*DUE, NEW_WORKLOAD], TRYING | {"untried": {"walkin_queue": "no revision of it serves yet"}}, True,
+            f"because the migration of walkin_queue (nothing -> 0001) cannot be tried, as no revision of it serves yet, {NOT_KNOWN}",
+        ),
+        (
+            DUE, {"services": [], "untried": {}}, True,
+            f"because the migration of booking (0001 -> 0002) cannot be tried, as no revision serves yet, {NOT_KNOWN}",
+        ),
+    ],
+)
+def test_before_migrations_are_tried_a_backup_is_certain_only_where_one_cannot_be(
+    due: list[dict[str, str]], rehearsed: dict[str, Any], certain: bool, why: str,
+) -> None:
+    assert planned_backup(due, rehearsed) == {"certain": certain, "why": why}
+    # The run agrees, whatever it finds in what it tries.
+    tried = [item["name"] for item in rehearsed["services"] if item["migrates"]]
+    assert bool(backup_reason(due, {"tried": tried, "losing": []})) is certain
+
+
+def test_no_backup_is_planned_when_no_migration_is_due() -> None:
+    assert planned_backup([], TRYING) == {}
 
 
 def test_a_new_workload_beside_one_that_is_tried_is_named() -> None:

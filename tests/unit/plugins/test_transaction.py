@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import time
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.filter.run_identity import FilterModule, run_identity
-from ansible_collections.barberpro.platform.plugins.module_utils import _journal, _lease
+from ansible_collections.barberpro.platform.plugins.module_utils import _journal, _lease, _transaction
 
 RUN = {"id": "b", "operation": "deploy", "content": "c1", "previous": 3}
 
@@ -77,6 +79,39 @@ def test_a_worker_names_the_process_that_lives_as_long_as_the_run() -> None:
     worker.join()
 
 
+def _outlive(told: Any) -> None:
+    """A playbook that starts a task and waits for it; the task tells whether it may write while the playbook lives, and after it was killed."""
+
+    def task() -> None:
+        lease = _lease.Lease(mock.Mock(), "x", {"id": "1"})
+        lease.guard()
+        told.put("written")
+        while not _lease.is_orphan():
+            time.sleep(0.01)
+        for _attempt in range(2):
+            try:
+                lease.guard()
+            except _lease.Held as error:
+                told.put(str(error))
+
+    worker = multiprocessing.get_context("fork").Process(target=task)
+    worker.start()
+    # Until it is killed: the task does not end before that.
+    worker.join()
+
+
+def test_a_task_that_outlives_its_playbook_writes_nothing_any_more() -> None:
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+    playbook = context.Process(target=_outlive, args=(told,))
+    playbook.start()
+    assert told.get() == "written"
+    playbook.kill()
+    said = "tenant x: the playbook of this run was killed, so that it writes nothing any more; the next run clears up"
+    assert [told.get() for _attempt in range(2)] == [said, said]
+    playbook.join()
+
+
 def test_the_user_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ana")
     assert _lease.shown(run_identity("x", "deploy")).startswith(f"ana@{socket.gethostname()} (deploy since 20")
@@ -104,3 +139,17 @@ def test_a_system_that_does_not_tell_its_boot(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: (nothing for nothing in ()).throw(OSError("no /proc")))
     assert _lease.boot() == ""
     assert _lease.process_started(1) is None
+
+
+def test_a_task_of_a_killed_playbook_neither_renews_its_lease_nor_notes_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    resources = mock.Mock()
+    transaction = _transaction.Transaction(resources, "x", {"id": "1"})
+    monkeypatch.setattr(_lease, "is_orphan", lambda: True)
+    monkeypatch.setattr(_lease, "RENEW_SECONDS", 0.001)
+    with transaction.lease.kept():
+        deadline = time.monotonic() + 30
+        while transaction.lease._lost is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+    with pytest.raises(_lease.Held, match=r"the playbook of this run was killed"):
+        transaction.done("database")
+    assert resources.method_calls == []

@@ -89,8 +89,21 @@ def test_every_collection_that_is_used_is_a_dependency() -> None:
     assert {path: names for path, names in used.items() if names} == {}
 
 
+def execution_environment() -> dict[str, str]:
+    """What ansible-builder takes into an execution environment, as paths from the root."""
+    described = yaml_of("meta/execution-environment.yml")
+    assert described["version"] == 3
+    dependencies: dict[str, str] = described["dependencies"]
+    assert set(dependencies) == {"python", "system"}
+    return dependencies
+
+
+def test_programs_of_the_execution_environment_are_listed() -> None:
+    assert "kubernetes-client [platform:fedora platform:debian]" in (ROOT / execution_environment()["system"]).read_text().splitlines()
+
+
 def test_python_packages_of_the_collections_that_are_used_are_required() -> None:
-    required = {re.split(r"[\[>=<]", line)[0] for line in (ROOT / "meta/ee-requirements.txt").read_text().splitlines()}
+    required = {re.split(r"[\[>=<]", line)[0] for line in (ROOT / execution_environment()["python"]).read_text().splitlines()}
     assert {"kubernetes", "psycopg2-binary", "dnspython", "cryptography", "boto3", "botocore"} <= required
 
 

@@ -76,11 +76,11 @@ ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
     "key-never-came-to-it": ({**begun(None, "key", **NEW_KEY), "database_state": {"schema_exists": False}}, "__pipeline_undo_key", True),
     "key-schema-of-before": ({**begun(None, "key", **NEW_KEY), "database_state": {"schema_exists": True}}, "__pipeline_undo_key", False),
     "key-dropped": (
-        {**begun(None, "key", "database", **NEW_KEY, database={"existed": False}), "database_undone": "dropped the empty schema"},
+        {**begun(None, "key", "database", **NEW_KEY, database={"existed": False}), "database_dropped": True},
         "__pipeline_undo_key", True,
     ),
     "key-rows": (
-        {**begun(None, "key", "database", **NEW_KEY, database={"existed": False}), "database_undone": "kept schema t"}, "__pipeline_undo_key", False,
+        {**begun(None, "key", "database", **NEW_KEY, database={"existed": False}), "database_dropped": False}, "__pipeline_undo_key", False,
     ),
     "key-existed": ({**begun(None, "key", key={"existed": True}), "database_state": {"schema_exists": False}}, "__pipeline_undo_key", False),
     "key-none": ({**begun(None, "infrastructure"), "database_state": {"schema_exists": False}}, "__pipeline_undo_key", False),
@@ -187,6 +187,19 @@ def test_a_first_deploy_is_undone(tenant: Tenant) -> None:
     assert "NOT undone" not in said
     assert "undo_data.yml for shop" in said
     assert tenant.journal()["outcome"] == "undone"
+
+
+def test_a_key_stays_where_the_rows_that_it_seals_could_not_be_counted(tenant: Tenant) -> None:
+    """Although the same playbook has dropped the empty schema of a killed run before."""
+    tenant.leave(None, "key", "database", key={"existed": False}, database={"existed": False, "schema": "t_1"})
+    said = tenant.play(
+        "undo.yml", "end.yml", database_undone="dropped the empty schema t_1", database_dropped=True, database_schema="t_1", __pipeline_platform={"vault": {}},
+        database_admin_user="postgres", database_admin_password="x", database_name="barberpro",
+    )
+    assert "NOT undone: database: " in said, said
+    assert "Destroy the key that this run made" in said
+    assert "key: " not in said.partition("SAID")[2]
+    assert tenant.journal()["closed"] is None
 
 
 def test_a_killed_run_without_steps_is_closed(tenant: Tenant) -> None:
