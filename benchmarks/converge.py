@@ -63,7 +63,7 @@ def ours(site: Site, sort: str, count: int, prefix: str) -> dict[str, Any]:
     seen = site.count(prefix)
     if seen != count * tenants.OBJECTS:
         raise RuntimeError(f"kubectl sees {seen} objects of {prefix} instead of {count * tenants.OBJECTS}")
-    before = site.versions(prefix)
+    before = site.versions_at_rest(prefix)
     second, again = site.task("fleet", MODULE, arguments, keep=["objects", "summary"])
     after = site.versions(prefix)
     return {

@@ -167,6 +167,16 @@ class Site:
         """Return the resourceVersion of each object of the tenants of a prefix, what the platform keeps of them included."""
         return self._seen(prefix, ",secrets")
 
+    def versions_at_rest(self, prefix: str) -> dict[str, str]:
+        """Return the same once two looks agree: controllers write the status of what was made for some time after, at most a minute here."""
+        end, seen = time.monotonic() + 60, self.versions(prefix)
+        while time.monotonic() < end:
+            time.sleep(1)
+            last, seen = seen, self.versions(prefix)
+            if seen == last:
+                break
+        return seen
+
     def _seen(self, prefix: str, more: str = "") -> dict[str, str]:
         columns = "custom-columns=K:.kind,S:.metadata.namespace,N:.metadata.name,T:.metadata.labels.barberpro\\.platform/tenant,V:.metadata.resourceVersion"
         found = {}
