@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barberpro_service.config import ConfigError
-from barberpro_service.encryption import Context, DataKey, DataKeys, SealError, StoredKey, blind_index, key_of, open_sealed, seal
-from barberpro_service.encryption.keys import CACHE_SECONDS, INDEX, RETRY_SECONDS
+from barberpro_service.encryption import Context, DataKey, DataKeys, SealError, StoredKey, blind_index, key_of, open_sealed, seal, vault
+from barberpro_service.encryption import keys as key_module
+from barberpro_service.encryption.keys import CACHE_SECONDS, CHOICE_SECONDS, INDEX, RETRY_SECONDS
 from barberpro_service.encryption.vault import Transit, read_mounted, transit_from
 from barberpro_service.errors import KeysUnavailable
+from barberpro_service.lifecycle import CHECK_SECONDS
 from tests.support.transit import MemoryTransit
 
 KEY = DataKey(uuid.uuid4(), bytes(range(32)))
@@ -49,9 +52,7 @@ class MemoryStore:
             await done.wait()
 
     async def replace(self, key_id, old, new):
-        self.keys = [
-            StoredKey(key.id, key.purpose, new, key.created_at) if key.id == key_id and key.wrapped == old else key for key in self.keys
-        ]
+        self.keys = [StoredKey(key.id, key.purpose, new, key.created_at) if key.id == key_id and key.wrapped == old else key for key in self.keys]
 
 
 def ring(tenant: str = "palermo") -> tuple[DataKeys, MemoryStore, MemoryTransit]:
@@ -177,6 +178,25 @@ async def test_a_rotation_waits_for_a_key_that_another_pod_had_wrapped_before_it
     assert await DataKeys("palermo", store, transit).open("1", "name", await sealing) == "Ana"
 
 
+async def test_other_pods_follow_a_rotation_without_asking_vault(monkeypatch):
+    store, transit = MemoryStore(), MemoryTransit()
+    rotating, other = (DataKeys("palermo", store, transit) for _pod in range(2))
+    old = key_of(await rotating.seal("1", "name", "Ana"))
+    assert key_of(await other.seal("2", "name", "Luz")) == old
+    transit.latest = 2
+    assert await rotating.rewrap() == (1, 2)
+    new = key_of(await rotating.seal("3", "name", "Eva"))
+    # What another service's pod is told later finds nothing to do, since the table is one for all.
+    assert await other.rewrap() == (0, 2)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + CHOICE_SECONDS + 1)
+    assert key_of(await other.seal("4", "name", "Sol")) == new != old
+    asked = list(transit.calls)
+    await other.seal("5", "name", "Mar")
+    await other.by_id(old)
+    assert transit.calls == asked
+
+
 async def test_without_the_rotation_a_retired_version_opens_nothing():
     keys, store, transit = ring()
     sealed = await keys.seal("1", "name", "Ana")
@@ -249,6 +269,37 @@ async def test_a_token_that_was_revoked_is_replaced(mounted):
     assert found is not None
     assert await Transit(found, httpx.MockTransport(respond)).version() == 4
     assert [path.rpartition("/")[2] for path in asked] == ["login", "tenant-palermo", "login", "tenant-palermo"]
+
+
+async def test_a_silent_vault_is_found_out_in_time_and_once_for_all_who_wait(mounted, monkeypatch):
+    memory, silent, asked = MemoryTransit(), False, []
+
+    async def respond(request):
+        asked.append(request.url.path)
+        if silent:
+            await asyncio.sleep(60)
+        return await memory.respond(request)
+
+    found = read_mounted(mounted)
+    assert found is not None
+    monkeypatch.setattr(vault, "SECONDS", 0.2)
+    keys = DataKeys("palermo", MemoryStore(), Transit(found, httpx.MockTransport(respond)))
+    sealed = [await keys.seal(str(number), "name", "Ana") for number in range(8)]
+    silent = True
+    asked.clear()
+    # For the keys alone: the event loop has the same clock.
+    monkeypatch.setattr(key_module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + CACHE_SECONDS + CHOICE_SECONDS))
+    # A readiness check is given up after three seconds; by then the key in memory is in use again.
+    assert await asyncio.wait_for(keys.check(), CHECK_SECONDS) == f"data key {key_of(sealed[0])}"
+    outcomes = await asyncio.gather(*(keys.open(str(number), "name", value) for number, value in enumerate(sealed)), return_exceptions=True)
+    assert {str(outcome) for outcome in outcomes} == {
+        "Vault at https://vault.test:8200 does not answer: it did not within 0.2 s a moment ago; see that it runs"
+    }
+    assert len(asked) == 1
+
+
+def test_the_times_of_vault_fit_into_a_readiness_check():
+    assert vault.SECONDS < CHECK_SECONDS
 
 
 def test_without_a_mounted_key_there_is_no_encryption_and_half_a_key_is_an_error(tmp_path, mounted):

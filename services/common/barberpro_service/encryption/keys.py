@@ -21,6 +21,8 @@ LOG = logger(__name__)
 FIELDS, INDEX = "fields", "index"
 CACHE_SECONDS = 3600.0
 """For so long a data key is used without asking Vault again: a destroyed tenant key is of no use to a running pod after it."""
+CHOICE_SECONDS = 60.0
+"""For so long the key that seals is taken for the newest without a look at the store: a rotation by another pod is followed after it."""
 RETRY_SECONDS = 30.0
 KEY_LIFETIME = timedelta(days=30)
 """After this a new data key seals what is written; older ones go on opening what they sealed."""
@@ -63,7 +65,7 @@ class _Held:
 
 @dataclass
 class DataKeys:
-    """Seals and opens for one tenant. Safe for many tasks at once; every answer comes from memory once the key is held."""
+    """Seals and opens for one tenant. Safe for many tasks at once; Vault is not asked again for a key that is held."""
 
     tenant: str
     store: KeyStore
@@ -107,7 +109,7 @@ class DataKeys:
         stored = [key for key in await self.store.all() if key.purpose == purpose]
         young = [key for key in stored if purpose == INDEX or key.created_at > datetime.now(UTC) - KEY_LIFETIME]
         key = await self._unwrapped(young[-1]) if young else await self._new(purpose)
-        self._current[purpose] = (key.id, time.monotonic() + CACHE_SECONDS)
+        self._current[purpose] = (key.id, time.monotonic() + CHOICE_SECONDS)
         return key
 
     async def _new(self, purpose: str) -> DataKey:
@@ -156,7 +158,7 @@ class DataKeys:
         return blind_index(await self.current(INDEX), purpose, value)
 
     async def rewrap(self) -> tuple[int, int]:
-        """Have every data key wrapped by the newest version of the tenant's key, and seal with a new one from now on.
+        """Have every data key wrapped by the newest version of the tenant's key, and seal with a new one from now on; other pods within CHOICE_SECONDS.
 
         Returns how many were wrapped anew, and that version. Nothing that was sealed has to be touched. Raises KeysUnavailable.
         """
@@ -168,7 +170,7 @@ class DataKeys:
             await self.store.replace(key.id, key.wrapped, await self.wrapper.rewrap(key.wrapped))
         if any(key.purpose == FIELDS for key in outdated):
             fresh = await self._new(FIELDS)
-            self._current[FIELDS] = (fresh.id, time.monotonic() + CACHE_SECONDS)
+            self._current[FIELDS] = (fresh.id, time.monotonic() + CHOICE_SECONDS)
         return len(outdated), version
 
     async def check(self) -> str:

@@ -17,7 +17,10 @@ from barberpro_service.errors import KeysUnavailable
 from barberpro_service.logs import logger
 
 LOG = logger(__name__)
-SECONDS = 5.0
+SECONDS = 2.5
+"""For so long Vault may take to answer: less than a readiness check may, which so finds out that a key in memory goes on being used."""
+SILENT_SECONDS = 3.0
+"""After no answer Vault is not asked again for so long: of many who wait, one has waited."""
 
 
 class Wrapper(Protocol):
@@ -78,22 +81,31 @@ class Transit:
         self.mounted = mounted
         self._token = ""
         self._valid_until = 0.0
+        self._silent_until = 0.0
         self._lock = asyncio.Lock()
         ca_file = mounted.directory / "ca.crt"
         own = ca_file.is_file() and ca_file.stat().st_size > 0
         context = ssl.create_default_context(cafile=str(ca_file) if own else None)
-        self._http = httpx.AsyncClient(base_url=mounted.address, verify=context, timeout=SECONDS, transport=transport, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=mounted.address, verify=context, timeout=None, transport=transport, trust_env=False)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None, token: str) -> httpx.Response:
+        if time.monotonic() < self._silent_until:
+            raise self._away(f"it did not within {SECONDS:g} s a moment ago")
         try:
-            return await self._http.request(method, f"/v1/{path}", json=body, headers={"X-Vault-Token": token} if token else {})
+            async with asyncio.timeout(SECONDS):
+                return await self._http.request(method, f"/v1/{path}", json=body, headers={"X-Vault-Token": token} if token else {})
+        except TimeoutError as error:
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            raise self._away(f"nothing within {SECONDS:g} s") from error
         except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise KeysUnavailable(f"Vault at {self.mounted.address} does not answer: {reason}; see that it runs") from error
+            raise self._away(str(error) or type(error).__name__) from error
+
+    def _away(self, reason: str) -> KeysUnavailable:
+        return KeysUnavailable(f"Vault at {self.mounted.address} does not answer: {reason}; see that it runs")
 
     async def _log_in(self) -> str:
         async with self._lock:

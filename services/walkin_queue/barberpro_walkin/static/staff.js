@@ -62,7 +62,8 @@ async function refresh() {
 async function enter() {
   sessionStorage.setItem(STORE, token);
   clearInterval(timer);
-  timer = setInterval(() => { if (!document.hidden) refresh(); }, 5000);
+  // A slow answer is waited for: more questions would only make it slower.
+  timer = setInterval(() => { if (!document.hidden && answered === asked) refresh(); }, 5000);
   await refresh();
 }
 
