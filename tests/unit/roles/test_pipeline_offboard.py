@@ -41,7 +41,7 @@ def begin(kept: Kept, folder: Path, *steps: dict[str, Any], closed: str | None =
     metadata = {"name": "journal-shop", "namespace": "barberpro-system", "labels": {"barberpro.platform/tenant": "shop"}}
     kept.put(JOURNAL, {"metadata": metadata, "data": {"journal": base64.b64encode(json.dumps(document).encode()).decode()}})
     tasks = yaml.safe_load((TASKS / "inspect.yml").read_text())
-    names = ("Begin the run", "See whether another run is at work, or has left something behind", "Remember what it has seen of the lease")
+    names = ("Begin the run", "See whether another run is at work, or has left something behind", "Remember what an earlier run has not ended")
     look = [task for name in names for task in tasks if task["name"] == name]
     assert len(look) == 3
     play = {

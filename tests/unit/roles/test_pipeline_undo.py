@@ -67,6 +67,8 @@ NEW_KEY = {"key": {"existed": False}}
 ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
     "run-of-none": ({"current": None}, "__pipeline_run.previous", None),
     "run-of-six": ({"current": 6}, "__pipeline_run.previous", 6),
+    "run-that-looked": ({"current": None, "__pipeline_left": {"fence": 7}}, "__pipeline_run.fence | int", 7),
+    "run-that-planned": ({"current": None, "fence": 6, "__pipeline_left": {"fence": 7}}, "__pipeline_run.fence | int", 6),
     "serving-none": ({"current": None}, f"'left out' if ({SERVING}) == omit else 'given'", "left out"),
     "serving-six": ({"current": 6}, f"({SERVING}) | int", 6),
     "undo-none": (begun(None), "__pipeline_undo_previous | string", ""),
@@ -106,6 +108,7 @@ def found(core: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         "vars_files": [str(ROOT / "roles/pipeline/vars/main.yml")],
         "tasks": [
             {"ansible.builtin.set_fact": {"__pipeline_plan": {"previous": "{{ current }}"}}},
+            {"ansible.builtin.set_fact": {"__pipeline_plan": {"previous": "{{ current }}", "fence": "{{ fence }}"}}, "when": "fence is defined"},
             {"ansible.builtin.copy": {"content": "{{ answer }}", "dest": f"{folder}/{{{{ inventory_hostname }}}}.json"}},
         ],
     })  # fmt: skip
