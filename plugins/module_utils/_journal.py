@@ -21,7 +21,9 @@ JOURNAL_TYPE = f"{PREFIX}/journal.v1"
 COMMIT = "finished"
 """The step from which on a run is carried to its end, and no longer undone."""
 OFFBOARD = "offboard"
-"""The operation that nothing brings back: only another one of its kind goes on with it."""
+"""The operation that nothing brings back once it has begun to remove: only another one of its kind goes on with it."""
+REMOVED = "removed"
+"""The step from which on an offboarding removes."""
 
 Document = dict[str, Any]
 
@@ -30,13 +32,15 @@ def what_next(document: Mapping[str, Any] | None, run: Mapping[str, Any]) -> str
     """Return what a run does with the journal that it finds: none, adopt, finish, undo or refuse. Pure.
 
     ``adopt``: the run that was killed wanted the same, so this one goes on with it. ``finish``: it had succeeded but for tidying up.
-    ``undo``: it wanted something else. ``refuse``: it was destroying the tenant, which cannot be undone, and this run wants something else.
+    ``undo``: it wanted something else. ``refuse``: it was destroying the tenant, which cannot be undone, and this run wants something else;
+    an offboarding that has not begun to remove (a legal hold may have come) has left at most what the run before it left.
     """
     if not document or document.get("closed") or document["run"]["id"] == run["id"]:
         return "none"
-    if document["run"]["operation"] == OFFBOARD:
+    steps = [step["step"] for step in document["steps"]]
+    if document["run"]["operation"] == OFFBOARD and (run["operation"] == OFFBOARD or REMOVED in steps):
         return "adopt" if run["operation"] == OFFBOARD else "refuse"
-    if COMMIT in [step["step"] for step in document["steps"]]:
+    if COMMIT in steps:
         return "finish"
     same = document["run"]["operation"] == run["operation"] and document["run"].get("content") == run.get("content")
     return "adopt" if same and run.get("content") else "undo"

@@ -15,12 +15,12 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._remove import hold_of
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import RECORDS_KEY
 
-HOLD = f"{PREFIX}/legal-hold"
 LEFT_KINDS = (("v1", "ConfigMap"), ("v1", "Secret"), ("coordination.k8s.io/v1", "Lease"))
 SIGNATURE = "record.sig.b64"
 _HEADER = bytes.fromhex("302a300506032b6570032100")  # what precedes the 32 bytes of an Ed25519 key in RFC 8410
@@ -94,7 +94,7 @@ class Offboarding:
         return {
             # One that is going has no service any more that could export anything.
             "namespace": namespace is not None and not namespace["metadata"].get("deletionTimestamp"),
-            "hold": str(annotations.get(HOLD) or ""),
+            "hold": hold_of(namespace),
             "host": str(annotations.get(f"{PREFIX}/host") or ""),
             "left": [str(ref) for ref in self.left()],
             "record": self.document(),

@@ -16,6 +16,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _claims,
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._journal import REMOVED
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Ref, Resources, phase_of
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Record, Store, numbered
@@ -51,7 +52,7 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     engine = Engine(resources, tenant, record.objects, force=bool(options.get("force_conflicts")), before_write=transaction.touch)
     deadline = time.monotonic() + float(options["wait_timeout"])
     if options["state"] == "absent":
-        with transaction.step("removed"):
+        with transaction.step(REMOVED):
             return _absent(store, record, engine, transaction, str(options.get("confirm") or ""), deadline, check_mode)
     with transaction.step("infrastructure"):
         return _present(store, record, engine, options, deadline, check_mode)

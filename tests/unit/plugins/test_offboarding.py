@@ -45,7 +45,8 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 
 def ask(kept: Kept, module: Any, **options: Any) -> dict[str, Any]:
-    return call(module, {"kubeconfig": kept.kubeconfig, "name": "a", **options}, check=bool(options.pop("check", False)))
+    check = bool(options.pop("check", False))
+    return call(module, {"kubeconfig": kept.kubeconfig, "name": "a", **options}, check=check)
 
 
 def on(kept: Kept, run: dict[str, Any], state: str, **options: Any) -> dict[str, Any]:
@@ -62,14 +63,16 @@ def holder(kept: Kept) -> str | None:
     return name
 
 
-def killed_offboarding(kept: Kept) -> None:
-    """A deploy was killed while it tried migrations and while it took a backup; then an offboarding of it was killed."""
+def killed_offboarding(kept: Kept, *, removing: bool = True) -> None:
+    """A deploy was killed while it tried migrations and while it took a backup; then an offboarding of it was killed, before or while it removed."""
     deploy = who("deploy", "deploy", alive=False)
     on(kept, deploy, "intended", step="rehearsal", undo={"schema": "x_0123456789abcdef0123"})
     on(kept, deploy, "intended", step="backup", undo={"backup": "before-7"})
     eva = who("offboard", "eva", alive=False, user="eva", began="2026-11-26 18:00:00 UTC")
     begun = on(kept, eva, "begun")
     assert not begun.get("failed"), begun
+    if removing:
+        on(kept, eva, "intended", step="removed")
     # Its process is one of this machine, so its lease is free; it is told as one of another.
     document = journal(kept)
     document["run"]["host"] = "runner-1"
@@ -85,6 +88,7 @@ def test_an_offboarding_goes_on_with_what_a_killed_run_has_left(kept: Kept) -> N
     assert {step["step"]: (step["undo"], step["done"]) for step in begun["journal"]["steps"]} == {
         "rehearsal": ({"schema": "x_0123456789abcdef0123"}, None),
         "backup": ({"backup": "before-7"}, None),
+        "removed": ({}, None),
     }
     assert (begun["journal"]["run"]["operation"], begun["journal"]["run"]["id"], holder(kept)) == ("offboard", "again", "again")
 
@@ -95,6 +99,53 @@ def test_a_deploy_that_meets_a_killed_offboarding_is_told_so(kept: Kept, state: 
     before = journal(kept)
     assert on(kept, who("deploy", "deploy-2"), state, **({"step": "staged"} if state == "intended" else {}))["msg"] == OFFBOARDED
     assert journal(kept) == before
+
+
+def test_a_deploy_lets_a_tenant_live_whose_offboarding_was_killed_before_it_removed_anything(kept: Kept) -> None:
+    # As when a legal hold has come: the offboarding is refused from then on, and its customers must not be kept out until the hold has ended.
+    killed_offboarding(kept, removing=False)
+    left = on(kept, who("deploy", "deploy-2"), "inspected")
+    assert (left["next"], left["left_by"]) == ("undo", "eva@runner-1 (offboard since 2026-11-26 18:00:00 UTC)")
+    begun = on(kept, who("deploy", "deploy-2"), "begun")
+    assert [step["step"] for step in begun["journal"]["steps"]] == ["rehearsal", "backup"]
+
+
+HELD = {"metadata": {"name": "tenant-a", "labels": TENANT, "annotations": {"barberpro.platform/legal-hold": "case 7"}}}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_tenant_under_a_legal_hold_is_not_removed(kept: Kept, check: bool) -> None:
+    kept.put(NAMESPACE, HELD)
+    told = ask(kept, tenant, state="absent", confirm="a", check=check)
+    assert told["msg"] == (
+        "Namespace tenant-a is under a legal hold (case 7): nothing was removed. When it has ended, remove the annotation "
+        "barberpro.platform/legal-hold, then run this again"
+    )
+    assert kept.writes() == []
+
+
+def test_a_legal_hold_that_comes_in_the_last_moment_is_heeded(kept: Kept) -> None:
+    def held(request: Request) -> None:
+        if request.method == "DELETE" and request.path == NAMESPACE:
+            kept.before = lambda _request: None
+            kept.put(NAMESPACE, HELD)
+
+    kept.before = held
+    told = ask(kept, tenant, state="absent", confirm="a")
+    assert told["msg"].startswith("Namespace tenant-a has been put under a legal hold (case 7) and stays.")
+    assert NAMESPACE in kept.objects
+
+
+def test_a_legal_hold_that_comes_while_the_namespace_goes_stops_before_the_rest(kept: Kept) -> None:
+    def going(request: Request) -> None:
+        if request.method == "GET" and request.path == NAMESPACE and NAMESPACE not in kept.objects:
+            # Deleted, but its pods are still ending.
+            kept.put(NAMESPACE, {"metadata": {**HELD["metadata"], "deletionTimestamp": "t"}})
+
+    kept.before = going
+    told = ask(kept, tenant, state="absent", confirm="a", wait_timeout=60)
+    assert "has been put under a legal hold (case 7) while it was being deleted" in told["msg"], told
+    assert told["msg"].endswith("all else of the tenant is as it was. The annotation goes too: set legal_hold in the inventory")
 
 
 def test_a_fleet_that_meets_a_killed_offboarding_leaves_the_tenant_alone(kept: Kept) -> None:

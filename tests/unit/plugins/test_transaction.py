@@ -15,6 +15,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _journal
 
 RUN = {"id": "b", "operation": "deploy", "content": "c1", "previous": 3}
 
+LEAVING = {"id": "a", "operation": "offboard", "content": "offboard"}
+
 
 def document(**changes: Any) -> dict[str, Any]:
     return {**_journal.opened({**RUN, "id": "a"}), **changes}
@@ -37,6 +39,12 @@ def steps(*names: str) -> list[dict[str, Any]]:
         (document(run={"id": "a", "operation": "deploy", "content": ""}), {**RUN, "content": ""}, "undo"),
         (document(steps=steps("promoted", "finished")), RUN, "finish"),
         (document(steps=steps("promoted", "finished")), {**RUN, "content": "c2"}, "finish"),
+        (document(run=LEAVING, steps=steps("removed")), RUN, "refuse"),
+        (document(run=LEAVING), RUN, "undo"),
+        (document(run=LEAVING, steps=steps("rehearsal")), RUN, "undo"),
+        (document(run=LEAVING, steps=steps("finished")), RUN, "finish"),
+        (document(run=LEAVING), {**LEAVING, "id": "c"}, "adopt"),
+        (document(run=LEAVING, steps=steps("removed")), {**LEAVING, "id": "c"}, "adopt"),
     ],
 )
 def test_what_next(found: dict[str, Any] | None, run: dict[str, Any], following: str) -> None:

@@ -69,7 +69,7 @@ def test_what_only_the_journal_names_is_removed_before_anything_else(kept: Kept,
     ]
     said = begin(kept, tmp_path, *steps)
     assert "Tenant shop: what the run of ana@runner-7 (deploy since 2026-11-25 19:20:01 UTC) has left could not be removed (backup: " in said, said
-    assert "The tenant itself is as it was; run offboard_tenant.yml again." in said
+    assert "The tenant itself is as it was; run offboard_tenant.yml again, or let customers in again with deploy_vertical.yml." in said
     # It is still known what is to be removed, and that the tenant is leaving.
     assert (journal(kept)["run"]["operation"], journal(kept)["steps"]) == ("offboard", steps)
 

@@ -62,6 +62,8 @@ def written(path: str, task: str, place: str, key: str) -> str:
 
 
 SERVING = written("rollback/rehearse.yml", "Read the revision that serves", "barberpro.platform.release_info", "revision")
+NOTED = f"({written('offboard/inspect.yml', 'Remember whether there is anything', 'ansible.builtin.set_fact', '__pipeline_noted')}) | list"
+EXPORTED = {"__pipeline_leaving": {"signed": False, "record": {"steps": [{"step": "export"}]}}}
 NEW_KEY = {"key": {"existed": False}}
 # What is known, what is asked of it, and the answer. A roll back has taken the revision that serves through a variable.
 ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
@@ -69,6 +71,10 @@ ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
     "run-of-six": ({"current": 6}, "__pipeline_run.previous", 6),
     "run-that-looked": ({"current": None, "__pipeline_left": {"fence": 7}}, "__pipeline_run.fence | int", 7),
     "run-that-planned": ({"current": None, "fence": 6, "__pipeline_left": {"fence": 7}}, "__pipeline_run.fence | int", 6),
+    "noted-by-a-killed-one": ({**left("adopt"), **EXPORTED}, NOTED, ["export"]),
+    "noted-and-swept": ({"__pipeline_left": {"next": "none", "journal": {}}, **EXPORTED}, NOTED, ["export"]),
+    "noted-and-lived-on": ({**left("none", "finished"), **EXPORTED}, NOTED, []),
+    "noted-and-deployed": ({**left("undo", "staged"), **EXPORTED}, NOTED, []),
     "serving-none": ({"current": None}, f"'left out' if ({SERVING}) == omit else 'given'", "left out"),
     "serving-six": ({"current": 6}, f"({SERVING}) | int", 6),
     "undo-none": (begun(None), "__pipeline_undo_previous | string", ""),
