@@ -313,7 +313,13 @@ def test_a_service_renews_or_says_why_not(api: StandIn) -> None:
         "status": {"encrypting": True, "plain": 1, "sealed": 7, "data_keys": 2, "versions": [2]},
     }
     assert call(tenant_encryption, options, check=True)["changed"] is False
-    done = call(tenant_encryption, options)
+    lease = "/apis/coordination.k8s.io/v1/namespaces/barberpro-system/leases/tenant-palermo"
+    held = {"holderIdentity": "eva", "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 120, "leaseTransitions": 2}
+    api.answers[f"GET {lease}"] = {"metadata": {"name": "tenant-palermo", "resourceVersion": "1"}, "spec": held}
+    api.answers[f"PUT {lease}"] = lambda request: Reply(200, request.body)
+    done = call(tenant_encryption, {**options, "run": {"id": "eva", "tenant": "palermo"}})
+    # It keeps the lease of its run.
+    assert [request.path.partition("?")[0] for request in api.log if request.method == "PUT" and "leases" in request.path] == [lease]
     assert (done["changed"], done["status"]["rewrapped"], done["status"]["newly_sealed"]) == (True, 2, 1)
     api.pods = lambda _request: Reply(404, {"detail": "Not Found"})
     assert "its image is older than encryption; deploy a newer one" in call(tenant_encryption, options)["msg"]
