@@ -15,6 +15,7 @@ from ansible_collections.barberpro.platform.plugins.modules import offboarding, 
 
 from tests.support.api_stand_in import StandIn, ready_pod, secret
 from tests.support.fake_vault import FakeVault
+from tests.support.kept import keep, revision
 from tests.support.loopback import Reply, Request
 from tests.support.modules import call
 
@@ -61,6 +62,7 @@ def vault(api: StandIn) -> FakeVault:
 def known(api: StandIn, vault: FakeVault) -> FakeVault:
     """The same, with the credentials of the deployer."""
     api.answers[f"GET {SYSTEM}/secrets/vault-deployer"] = secret("barberpro-system", "vault-deployer", role_id="role-7", secret_id="secret-7")
+    api.items(f"{SYSTEM}/secrets")
     return vault
 
 
@@ -220,6 +222,33 @@ def test_a_tenant_gets_its_key_once_for_its_own_service_accounts(api: StandIn, k
     assert known.writes == []
     assert key_of(api, service_accounts=["booking", "files"])["changed"] is True
     assert known.writes == ["auth/k8s/role/tenant-palermo"]
+
+
+def test_whom_a_kept_revision_needs_may_go_on_using_the_key(api: StandIn, known: FakeVault) -> None:
+    """The second revision no longer encrypts in the queue: whether its deploy fails or the first is returned to later, the queue's pods log in."""
+    role = "auth/k8s/role/tenant-palermo"
+    key_of(api, service_accounts=["booking", "walkin-queue"])
+    keep(api, r1=revision("booking", "walkin-queue"))
+    known.writes.clear()
+    for check in (True, False):
+        assert key_of(api, service_accounts=["booking"], check=check)["action"] == "unchanged"
+    keep(api, r1=revision("booking", "walkin-queue"), r2=revision("booking"))
+    assert key_of(api, service_accounts=["booking"])["action"] == "unchanged"
+    assert known.writes == []
+    # None that is kept needs it any more. A deploy that changes nothing else does not change this either.
+    keep(api, r2=revision("booking"), r3=revision("booking"))
+    assert key_of(api, service_accounts=["booking"], narrow=False)["action"] == "unchanged"
+    assert key_of(api, service_accounts=["booking"], check=True)["action"] == "changed"
+    assert known.writes == []
+    assert key_of(api, service_accounts=["booking"])["action"] == "changed"
+    assert known.held[role]["bound_service_account_names"] == ["booking"]
+    assert key_of(api, service_accounts=["booking"])["changed"] is False
+
+
+def test_a_role_that_was_lost_is_made_for_all_kept_revisions(api: StandIn, known: FakeVault) -> None:
+    keep(api, r1=revision("booking", "walkin-queue"), r2=revision("booking"))
+    assert key_of(api, service_accounts=["booking"])["changed"] is True
+    assert known.held["auth/k8s/role/tenant-palermo"]["bound_service_account_names"] == ["booking", "walkin-queue"]
 
 
 def test_a_key_is_rotated_and_its_old_versions_retired(api: StandIn, known: FakeVault) -> None:

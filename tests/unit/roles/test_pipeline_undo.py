@@ -131,6 +131,13 @@ def test_what_the_pipeline_makes_of(found: dict[str, Any], name: str) -> None:
     assert found[name] == ASKED[name][2]
 
 
+@pytest.mark.parametrize("option", ["service_accounts", "narrow"])
+def test_a_plan_asks_for_the_key_as_its_run_does(option: str) -> None:
+    """So a dry run says what becomes of who may use it."""
+    planned = written("stages/validation.yml", "See whether Vault would give the tenant its key", "barberpro.platform.tenant_key", option)
+    assert planned == written("stages/infrastructure.yml", "Give the tenant a key of its own", "barberpro.platform.tenant_key", option)
+
+
 class Tenant:
     """A tenant on the stand-in: its lease, and the journal that a killed run has left."""
 
