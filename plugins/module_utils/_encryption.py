@@ -11,7 +11,9 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._access import admin_sender
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._sealed import sealed_tables
+from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 
 PATH = "/admin/encryption"
 TIMEOUT = 300.0
@@ -21,7 +23,10 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     """Read or renew, service by service, and return the module's result. Raises PlatformError."""
     namespace, renew = str(options["namespace"]), options["state"] == "renewed"
     method = "PUT" if renew and not check_mode else "GET"
-    services = {table: _asked(client, namespace, component, method) for table, component in sorted(sealed_tables(client, namespace).items())}
+    run = options.get("run") or {}
+    # A service may take longer than the lease lasts.
+    with Transaction(Resources(client), str(run.get("tenant", "")), run, check_mode).watching():
+        services = {table: _asked(client, namespace, component, method) for table, component in sorted(sealed_tables(client, namespace).items())}
     status = summed(services.values())
     if renew and not status["encrypting"]:
         plain = ", ".join(table for table, said in services.items() if not said["encrypting"])

@@ -9,6 +9,7 @@ All times are the API server's, so that a runner whose clock is wrong neither lo
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import socket
@@ -23,7 +24,8 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL, Ref, Resources
 
-# Longer than any single task of a deploy that is not ours (they cannot renew), short enough to wait for after a runner died.
+# Longer than any single task of a deploy that is not ours (they cannot renew), short enough to wait for after a runner died. A run that waits
+# longer between its own tasks asks for more (``lease_seconds``).
 LEASE_SECONDS = 120
 RENEW_SECONDS = 20.0
 _RUN = f"{PREFIX}/run"
@@ -39,13 +41,14 @@ class Held(PlatformError):
 
 
 def process_started(pid: int) -> int | None:
-    """Return when a process of this machine started, in clock ticks since boot; None when there is no such process."""
+    """Return when a process of this machine started, in clock ticks since boot; None when there is no such process, or nobody has buried it yet."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
-    # The name, in parentheses, may hold anything; the start is the 22nd field of proc(5), the 20th after the name.
-    return int(stat.rpartition(")")[2].split()[19])
+    # The name, in parentheses, may hold anything; the start is the 22nd field of proc(5), the 20th after the name, and the state the first.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def boot() -> str:
@@ -64,15 +67,14 @@ def pid_namespace() -> str:
         return ""
 
 
-def is_dead(run: Mapping[str, Any]) -> bool:
-    """Return whether a run is known to have ended: it was a process of this machine that is not there any more.
+def lives(run: Mapping[str, Any]) -> bool | None:
+    """Return whether the process of a run is there; None when nobody can tell: of another machine (or container, whatever its host name).
 
-    ``run`` has ``host``, ``boot``, ``pid_namespace``, ``pid`` and ``pid_started``. Of another machine (or container, whatever its host name)
-    nothing is known, so the answer is False.
+    ``run`` has ``host``, ``boot``, ``pid_namespace``, ``pid`` and ``pid_started``.
     """
     if run.get("host") != socket.gethostname() or not run.get("boot") or run["boot"] != boot() or run.get("pid_namespace") != pid_namespace():
-        return False
-    return process_started(int(run["pid"])) != run.get("pid_started")
+        return None
+    return process_started(int(run["pid"])) == run.get("pid_started")
 
 
 def is_orphan() -> bool:
@@ -100,6 +102,7 @@ class Lease:
         self.ref = Ref("coordination.k8s.io/v1", "Lease", SYSTEM_NAMESPACE, f"tenant-{tenant}")
         seen = self.run.get("fence")
         self._seen = None if seen in (None, "") else int(seen)
+        self.seconds = max(int(self.run.get("lease_seconds") or 0), LEASE_SECONDS)
         self._lost: PlatformError | None = None
         self._heard: float | None = None
 
@@ -123,9 +126,11 @@ class Lease:
         run = {"id": spec["holderIdentity"], **run}
         if run["id"] == self.run.get("id"):
             return lease, run
-        if self._seconds_left(spec) <= 0 or is_dead(run):
+        left, alive = self._seconds_left(spec), lives(run)
+        # Between its tasks a run waits for the others of its wave; while its process lives, it goes on. Of two runs of one process the first is over.
+        if alive is False or (left <= 0 and not (alive and run["pid"] != self.run.get("pid"))):
             return lease, {}
-        return lease, {**run, "seconds_left": round(self._seconds_left(spec))}
+        return lease, {**run, "seconds_left": math.ceil(left)}
 
     def check(self, *, removed: bool = False) -> None:
         """Raise Held when another run holds the lease; nothing is written. ``removed`` says that this run has removed the tenant before."""
@@ -187,7 +192,7 @@ class Lease:
         playbook that was killed (each is in a session of its own), and whoever comes next does not wait for the dead.
         """
         self._alive()
-        if self._heard is not None and _clock() - self._heard > LEASE_SECONDS - RENEW_SECONDS:
+        if self._heard is not None and _clock() - self._heard > self.seconds - RENEW_SECONDS:
             self.renew()
 
     @contextmanager
@@ -246,10 +251,11 @@ class Lease:
         )
 
     def _held(self, run: Mapping[str, Any]) -> Held:
-        return Held(
-            f"tenant {self.tenant} is being changed by {shown(run)}; nothing was changed by this run. Wait for its end; if its machine is gone, "
-            f"its lease ({self.ref}) ends by itself in at most {run.get('seconds_left', LEASE_SECONDS)} s"
-        )
+        left = run.get("seconds_left", LEASE_SECONDS)
+        ends = f"if its machine is gone, its lease ({self.ref}) ends by itself in at most {left} s"
+        if left <= 0:
+            ends = f"its lease ({self.ref}) has expired, but its process {run['pid']} lives on this machine: if it hangs, end that process, then run again"
+        return Held(f"tenant {self.tenant} is being changed by {shown(run)}; nothing was changed by this run. Wait for its end; {ends}")
 
     def _seconds_left(self, spec: Mapping[str, Any]) -> float:
         renewed = datetime.strptime(str(spec.get("renewTime")), _TIME).replace(tzinfo=UTC).timestamp()
@@ -262,7 +268,7 @@ class Lease:
         ours = holder is not None and before.get("holderIdentity") == holder
         spec = {
             "holderIdentity": holder,
-            "leaseDurationSeconds": LEASE_SECONDS,
+            "leaseDurationSeconds": self.seconds,
             "acquireTime": before.get("acquireTime") if ours else now,
             "renewTime": now,
             "leaseTransitions": _transitions(lease) + (0 if ours or holder is None else 1),

@@ -20,7 +20,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._journal import
 from ansible_collections.barberpro.platform.plugins.module_utils._lease import Held, Lease, shown
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 
-STATES = ("inspected", "begun", "intended", "done", "ended")
+STATES = ("inspected", "begun", "renewed", "intended", "done", "ended")
 
 
 class Transaction:
@@ -63,11 +63,11 @@ class Transaction:
     def watching(self) -> Iterator[None]:
         """Keep the lease while the body only looks, if this run has it already: a gate may take longer than the lease lasts."""
         with ExitStack() as stack:
-            if self.active and self._has_lease():
+            if self.active and self.renewed():
                 stack.enter_context(self.lease.kept())
             yield
 
-    def _has_lease(self) -> bool:
+    def renewed(self) -> bool:
         """Return whether the lease is ours, renewed. An API server that does not answer is for the body to tell. Raises Held when it was taken."""
         try:
             if self.lease.holder()[1].get("id") != self.run["id"]:
@@ -181,6 +181,8 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     changed = True
     if state == "begun":
         transaction.begin()
+    elif state == "renewed":
+        changed = transaction.renewed()
     elif state == "intended":
         transaction.intend(str(options["step"]), options["undo"])
     elif state == "done":

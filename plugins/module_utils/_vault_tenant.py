@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._store import Store
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import TENANT_POLICY
@@ -56,6 +57,27 @@ class TenantKey:
         self.vault.write(self.role, {**self.wanted_role(service_accounts), "token_policies": TENANT_POLICY})
 
 
+def encrypting(objects: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the service accounts of a revision whose pods log in to Vault: their labels say so. Pure."""
+    templates = [template for obj in objects if (template := (obj.get("spec") or {}).get("template"))]
+    return {
+        str(template["spec"]["serviceAccountName"])
+        for template in templates
+        if ((template.get("metadata") or {}).get("labels") or {}).get(f"{PREFIX}/vault") == "true"
+    }
+
+
+def _accounts(store: Store, role: Mapping[str, Any] | None, asked: Iterable[str], narrow: bool) -> list[str]:
+    """Return who is to use the key: whom the deploy asks for, and whom a kept revision needs, as it may have to serve again.
+
+    Kept revisions are read only where they can make a difference: someone else may use the key now, or nobody.
+    """
+    wanted, bound = set(asked), set((role or {}).get("bound_service_account_names") or [])
+    if role is not None and (not narrow or bound <= wanted):
+        return sorted(wanted | bound)
+    return sorted(wanted.union(*(encrypting(store.read(number)) for number in store.kept())))
+
+
 def _facts(key: Mapping[str, Any] | None) -> dict[str, Any]:
     key = key or {}
     versions = key.get("keys") or {}
@@ -75,12 +97,13 @@ def converge(client: Client, options: Mapping[str, Any], check_mode: bool) -> di
     found = TenantKey(vault, tenant)
     key, role = found.read()
     before = _facts(key)
-    transaction = Transaction(Resources(client), tenant, options.get("run"), check_mode)
-    accounts = [str(name) for name in options["service_accounts"]]
+    resources = Resources(client)
+    transaction = Transaction(resources, tenant, options.get("run"), check_mode)
     if state == "absent":
         with transaction.step("key"):
             changed = _absent(found, key, role, str(options.get("confirm") or ""), transaction, check_mode)
     elif state == "present":
+        accounts = _accounts(Store(resources, tenant), role, map(str, options["service_accounts"]), bool(options["narrow"]))
         changed = key is None or found.differs(role, accounts)
         if changed and not check_mode:
             with transaction.step("key", undo=lambda: {"existed": key is not None}):

@@ -37,6 +37,9 @@ options:
     type: str
     choices: [inspected, renewed]
     default: renewed
+  run:
+    description: The run that this is a part of, see M(barberpro.platform.transaction). Its lease, if it has one, is renewed while the services work.
+    type: dict
 seealso:
   - module: barberpro.platform.tenant_key
 """
@@ -74,6 +77,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             **_module.CLUSTER_ARGUMENTS,
             "namespace": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["inspected", "renewed"], "default": "renewed"},
+            "run": {"type": "dict"},
         },
         supports_check_mode=True,
     )

@@ -51,10 +51,16 @@ options:
       - Without it, the newest that there is.
     type: int
   service_accounts:
-    description: Service accounts of the tenant's namespace that may use the key.
+    description:
+      - Service accounts of the tenant's namespace that may use the key.
+      - Those of which a kept revision needs it may go on using it, since that revision may be returned to.
     type: list
     elements: str
     default: []
+  narrow:
+    description: Whether who is neither asked for nor needed by a kept revision loses the right to use the key.
+    type: bool
+    default: true
   confirm:
     description: Must repeat O(name) for O(state=absent).
     type: str
@@ -131,6 +137,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "vault": {"type": "dict", "required": True},
             "version": {"type": "int"},
             "service_accounts": {"type": "list", "elements": "str", "default": []},
+            "narrow": {"type": "bool", "default": True},
             "confirm": {"type": "str"},
             "run": {"type": "dict"},
         },

@@ -23,6 +23,7 @@ options:
     description:
       - This run, as returned by P(barberpro.platform.run_identity#filter), with C(content) (a hash of what it wants) and C(previous) (the revision
         to return to) added.
+      - The lease lasts for two minutes behind its last renewal, or for as many seconds as C(lease_seconds) asks for beyond that.
     type: dict
     required: true
   state:
@@ -31,11 +32,12 @@ options:
       - An offboarding that was killed is gone on with by another one (a O(run) whose operation is C(offboard)); for every other run each state
         that begins something, and V(inspected), fails and says so.
       - V(begun) takes the lease and an open journal over, to clear it up.
+      - V(renewed) renews the lease, if this run has it, for the C(lease_seconds) of O(run), before something that cannot renew it.
       - V(intended) records the intent of O(step) with what its undo needs, V(done) its outcome.
       - V(ended) closes the journal and lets the lease go.
     type: str
     required: true
-    choices: [inspected, begun, intended, done, ended]
+    choices: [inspected, begun, renewed, intended, done, ended]
   step:
     description: Name of the step, for O(state=intended) and O(state=done).
     type: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.plugins.filter.core import regex_replace
 from ansible.plugins.test.core import search
 from ansible_collections.barberpro.platform.plugins.filter.scram import scram
 from jinja2.nativetypes import NativeEnvironment
@@ -20,6 +21,7 @@ ROLE = ROOT / "roles" / "database"
 def _environment() -> NativeEnvironment:
     environment = NativeEnvironment(trim_blocks=True)
     environment.filters["barberpro.platform.scram"] = scram
+    environment.filters["regex_replace"] = regex_replace
     environment.tests["search"] = search
     environment.filters["hash"] = lambda text, _kind: str(len(text))
     return environment
@@ -60,7 +62,8 @@ def tenant(**given: str) -> str:
     """Return what makes a tenant's roles, schema and privileges."""
     values = _values(**given)
     tasks = yaml.safe_load((ROLE / "tasks" / "converge.yml").read_text())[1]["block"]
-    return "".join(str(_environment().from_string(task["community.postgresql.postgresql_query"]["query"]).render(values)) + ";\n" for task in tasks)
+    queries = [task["community.postgresql.postgresql_query"]["query"] for task in tasks if "community.postgresql.postgresql_query" in task]
+    return "".join(str(_environment().from_string(query).render(values)) + ";\n" for query in queries)
 
 
 def login(**given: str) -> str:
@@ -74,6 +77,14 @@ def login(**given: str) -> str:
 def closing(**given: Any) -> str:
     """Return what closes other databases of the server."""
     return str(_values(**given)["__database_closing"])
+
+
+def unmade(message: str, **given: Any) -> str:
+    """Return what a run says when a task that converges has failed with a message of the module."""
+    values = {**_values(**given), "ansible_failed_result": {"msg": message}}
+    texts = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    values["__database_said"] = _rendered(texts["__database_said"], values)
+    return str(_rendered(texts["__database_unmade"], values))
 
 
 def run(port: int, folder: Path, schema: str, *tasks: str, verbosity: int = 0, **values: Any) -> Run:

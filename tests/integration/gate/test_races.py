@@ -44,3 +44,20 @@ def test_the_one_that_comes_second_tries_again(pg: postgres.Server, other: psyco
     assert "FAILED - RETRYING" in second.output
     ((left,),) = other.execute("SELECT count(*) FROM pg_roles WHERE starts_with(rolname, %s)", (schema,)).fetchall()
     assert left == (3 if task == "main" else 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"), [("converge", "permission denied to create role"), ("connections", "permission denied"), ("login", "permission denied")]
+)
+def test_what_is_refused_for_good_is_said_at_once_and_no_verifier_is_shown(pg: postgres.Server, tmp_path: Path, task: str, reason: str) -> None:
+    """An administrator who may not make roles; the statements hold the verifiers of passwords."""
+    schema, user = f"t_refused_{task}", f"powerless_{task}"
+    with psycopg.connect(pg.admin) as admin:
+        admin.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'not-much'; GRANT CONNECT ON DATABASE barberpro TO {user}; CREATE ROLE {schema}_app LOGIN")
+    login = {"database_admin_user": user, "database_admin_password": "not-much", "database_app_role": f"{schema}_app"}
+    refused = database_role.run(pg.port, tmp_path, schema, task, database_connection_limit=4, **login)
+    assert refused.code != 0
+    assert "FAILED - RETRYING" not in refused.output
+    assert f"PostgreSQL at 127.0.0.1:{pg.port} refused what database_admin_user {user} asked of it for schema {schema}: {reason}" in refused.words()
+    assert "has not come back" not in refused.words()
+    assert [word for word in ("SCRAM", "CREATE ROLE") if word in refused.output] == []

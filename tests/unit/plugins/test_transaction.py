@@ -69,7 +69,7 @@ def test_a_run_knows_its_own_process() -> None:
     run = run_identity("barbershop-palermo", "deploy")
     assert (run["tenant"], run["operation"], run["host"]) == ("barbershop-palermo", "deploy", socket.gethostname())
     assert run["pid"] == os.getpid()
-    assert not _lease.is_dead(run)
+    assert _lease.lives(run)
     assert run["id"] != run_identity("barbershop-palermo", "deploy")["id"]
     assert FilterModule().filters() == {"run_identity": run_identity}
 
@@ -126,21 +126,6 @@ def test_the_user_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER")
     monkeypatch.setattr("getpass.getuser", lambda: (nothing for nothing in ()).throw(KeyError("no entry for the uid")))
     assert run_identity("x", "deploy")["user"] == str(os.getuid())
-
-
-@pytest.mark.parametrize(
-    ("changes", "dead"),
-    [
-        ({"pid": 2**22 + 1}, True),  # above the kernel's highest pid
-        ({"pid_started": 1}, True),  # the number was given to another process since
-        ({"pid": 2**22 + 1, "boot": "another"}, False),
-        ({"pid": 2**22 + 1, "boot": ""}, False),
-        ({"pid": 2**22 + 1, "host": "another-machine"}, False),
-        ({}, False),
-    ],
-)
-def test_only_a_process_of_this_machine_is_known_to_be_dead(changes: dict[str, Any], dead: bool) -> None:
-    assert _lease.is_dead({**run_identity("x", "deploy"), **changes}) is dead
 
 
 def test_a_system_that_does_not_tell_its_boot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.barberpro.platform.plugins.modules import offboarding, 
 
 from tests.support.api_stand_in import StandIn, ready_pod, secret
 from tests.support.fake_vault import FakeVault
+from tests.support.kept import keep, revision
 from tests.support.loopback import Reply, Request
 from tests.support.modules import call
 
@@ -61,6 +62,7 @@ def vault(api: StandIn) -> FakeVault:
 def known(api: StandIn, vault: FakeVault) -> FakeVault:
     """The same, with the credentials of the deployer."""
     api.answers[f"GET {SYSTEM}/secrets/vault-deployer"] = secret("barberpro-system", "vault-deployer", role_id="role-7", secret_id="secret-7")
+    api.items(f"{SYSTEM}/secrets")
     return vault
 
 
@@ -222,6 +224,33 @@ def test_a_tenant_gets_its_key_once_for_its_own_service_accounts(api: StandIn, k
     assert known.writes == ["auth/k8s/role/tenant-palermo"]
 
 
+def test_whom_a_kept_revision_needs_may_go_on_using_the_key(api: StandIn, known: FakeVault) -> None:
+    """The second revision no longer encrypts in the queue: whether its deploy fails or the first is returned to later, the queue's pods log in."""
+    role = "auth/k8s/role/tenant-palermo"
+    key_of(api, service_accounts=["booking", "walkin-queue"])
+    keep(api, r1=revision("booking", "walkin-queue"))
+    known.writes.clear()
+    for check in (True, False):
+        assert key_of(api, service_accounts=["booking"], check=check)["action"] == "unchanged"
+    keep(api, r1=revision("booking", "walkin-queue"), r2=revision("booking"))
+    assert key_of(api, service_accounts=["booking"])["action"] == "unchanged"
+    assert known.writes == []
+    # None that is kept needs it any more. A deploy that changes nothing else does not change this either.
+    keep(api, r2=revision("booking"), r3=revision("booking"))
+    assert key_of(api, service_accounts=["booking"], narrow=False)["action"] == "unchanged"
+    assert key_of(api, service_accounts=["booking"], check=True)["action"] == "changed"
+    assert known.writes == []
+    assert key_of(api, service_accounts=["booking"])["action"] == "changed"
+    assert known.held[role]["bound_service_account_names"] == ["booking"]
+    assert key_of(api, service_accounts=["booking"])["changed"] is False
+
+
+def test_a_role_that_was_lost_is_made_for_all_kept_revisions(api: StandIn, known: FakeVault) -> None:
+    keep(api, r1=revision("booking", "walkin-queue"), r2=revision("booking"))
+    assert key_of(api, service_accounts=["booking"])["changed"] is True
+    assert known.held["auth/k8s/role/tenant-palermo"]["bound_service_account_names"] == ["booking", "walkin-queue"]
+
+
 def test_a_key_is_rotated_and_its_old_versions_retired(api: StandIn, known: FakeVault) -> None:
     key_of(api)
     assert key_of(api, state="rotated", check=True)["after"]["version"] == 1
@@ -313,7 +342,13 @@ def test_a_service_renews_or_says_why_not(api: StandIn) -> None:
         "status": {"encrypting": True, "plain": 1, "sealed": 7, "data_keys": 2, "versions": [2]},
     }
     assert call(tenant_encryption, options, check=True)["changed"] is False
-    done = call(tenant_encryption, options)
+    lease = "/apis/coordination.k8s.io/v1/namespaces/barberpro-system/leases/tenant-palermo"
+    held = {"holderIdentity": "eva", "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 120, "leaseTransitions": 2}
+    api.answers[f"GET {lease}"] = {"metadata": {"name": "tenant-palermo", "resourceVersion": "1"}, "spec": held}
+    api.answers[f"PUT {lease}"] = lambda request: Reply(200, request.body)
+    done = call(tenant_encryption, {**options, "run": {"id": "eva", "tenant": "palermo"}})
+    # It keeps the lease of its run.
+    assert [request.path.partition("?")[0] for request in api.log if request.method == "PUT" and "leases" in request.path] == [lease]
     assert (done["changed"], done["status"]["rewrapped"], done["status"]["newly_sealed"]) == (True, 2, 1)
     api.pods = lambda _request: Reply(404, {"detail": "Not Found"})
     assert "its image is older than encryption; deploy a newer one" in call(tenant_encryption, options)["msg"]

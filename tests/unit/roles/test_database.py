@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import yaml
 from ansible_collections.barberpro.platform.plugins.module_utils._sql import IDENTITY, IDENTITY_BODY
 
@@ -58,3 +59,35 @@ def test_the_platforms_server_logs_no_values() -> None:
     # What a managed server must be given is the same.
     documented = (ROOT / "docs" / "isolation_data.md").read_text()
     assert [name for name in wanted if f"`{name}`" not in documented] == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("permission denied to create role\nDETAIL:  Only roles with CREATEROLE may.\nCONTEXT:  SQL statement \"CREATE ROLE x\"",
+         "refused what database_admin_user managed asked of it for schema t_one: permission denied to create role; correct that"),
+        ("tuple concurrently updated\n", "for schema t_one: tuple concurrently updated; correct that"),
+        ("syntax error at or near \"'SCRAM-SHA-256$4096:c2FsdA==$aa:bb'\"\nLINE 1: PASSWORD 'SCRAM", "for schema t_one: syntax error; correct that"),
+        ("terminating connection due to administrator command\nSSL connection has been closed unexpectedly\n",
+         "PostgreSQL at db:5432 is away (terminating connection due to administrator command) and has not come back within a minute; see that the server runs"),
+    ],
+)  # fmt: skip
+def test_of_a_statement_that_failed_only_what_the_server_said_first_is_judged_and_shown(reason: str, said: str) -> None:
+    given = {"database_schema": "t_one", "database_admin_host": "db", "database_admin_port": 5432, "database_admin_user": "managed"}
+    query = database_role.tenant(database_owner_password="o", database_app_password="a", database_readonly_password="r", **given)
+    assert "CONNECTION LIMIT" in query
+    # As community.postgresql has it, and as it might have it one day.
+    for message, shown in (
+        (f"Cannot execute SQL '{query}' None: {reason}, query list: {[query]}", said),
+        (f"Cannot execute SQL '{query}': {reason}", "for schema t_one: the statement was refused; correct that"),
+    ):
+        sentence = " ".join(database_role.unmade(message, **given).split())
+        assert shown in sentence
+        assert [word for word in ("SCRAM", "DO $$", "CONNECTION LIMIT", "CONTEXT", "DETAIL") if word in sentence] == []
+
+
+def test_a_server_that_cannot_be_reached_is_away() -> None:
+    message = 'unable to connect to database: connection to server at "db", port 5432 failed: Connection refused\n\tIs the server running on that host?'
+    given = {"database_schema": "t_one", "database_admin_host": "db", "database_admin_port": 5432}
+    said = 'is away (unable to connect to database: connection to server at "db", port 5432 failed: Connection refused) and has not come back'
+    assert said in database_role.unmade(message, **given)

@@ -102,6 +102,19 @@ ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
         "The run of ana@r7 was killed and has left nothing to be undone; a run would first close its journal.",
     ),
 }  # fmt: skip
+LASTS, DUE = "__pipeline_run.lease_seconds", {"dns_tls_certificate_due": "it does not exist", "dns_tls_acme_propagation_seconds": 60}
+LEASES: dict[str, tuple[dict[str, Any], str, int]] = {
+    "lease-of-a-wave": ({}, LASTS, 120),
+    "lease-nothing-due": ({**DUE, "dns_tls_certificate_due": "", "dns_tls_provider": "route53"}, LASTS, 120),
+    "lease-certificate": ({**DUE, "dns_tls_certificate_changed": False, "dns_tls_provider": "rfc2136"}, LASTS, 120 + 120 + 60),
+    "lease-certificate-route53": ({**DUE, "dns_tls_certificate_changed": False, "dns_tls_provider": "route53"}, LASTS, 120 + 120 + 60 + 2 * 300),
+    "lease-record-route53": (
+        {**DUE, "dns_tls_certificate_changed": True, "dns_tls_record_changed": True, "dns_tls_provider": "route53"}, LASTS, 120 + 300,
+    ),
+}  # fmt: skip
+# All that is asked is asked of one wave, of which five tenants at a time go on.
+ROUNDS = -(-(len(ASKED) + len(LEASES)) // 5)
+ASKED |= {name: (known, asked, seconds * ROUNDS) for name, (known, asked, seconds) in LEASES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +138,13 @@ def found(core: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
 @pytest.mark.parametrize("name", ASKED)
 def test_what_the_pipeline_makes_of(found: dict[str, Any], name: str) -> None:
     assert found[name] == ASKED[name][2]
+
+
+@pytest.mark.parametrize("option", ["service_accounts", "narrow"])
+def test_a_plan_asks_for_the_key_as_its_run_does(option: str) -> None:
+    """So a dry run says what becomes of who may use it."""
+    planned = written("stages/validation.yml", "See whether Vault would give the tenant its key", "barberpro.platform.tenant_key", option)
+    assert planned == written("stages/infrastructure.yml", "Give the tenant a key of its own", "barberpro.platform.tenant_key", option)
 
 
 class Tenant:
