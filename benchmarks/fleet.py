@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 import yaml
+from ansible_collections.barberpro.platform.plugins.module_utils import _render_filters
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "roles" / "tenant" / "templates" / "infrastructure" / "40-network.yml.j2"
@@ -40,6 +41,7 @@ def workloads() -> dict[str, Any]:
 def _template() -> jinja2.Template:
     # What a later version of the template asks for beyond this counts as empty.
     environment = jinja2.Environment(undefined=jinja2.ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(_render_filters.FILTERS)
     return environment.from_string(TEMPLATE.read_text())
 
 

@@ -206,13 +206,13 @@ def name_free(params: Mapping[str, Any], clients: Clients) -> str:
     claimed = _claims.holder(clients.resources, host)
     if claimed not in (None, tenant):
         raise CheckFailed(f"host {host} is taken: tenant {claimed} has claimed it", "choose another host name, or remove that tenant", final=True)
-    for route in clients.resources.list("gateway.networking.k8s.io/v1", "HTTPRoute"):
+    for route, name in _claims.routes(clients.resources, host):
         meta = route["metadata"]
         owner = (meta.get("labels") or {}).get(TENANT_LABEL)
-        hosts = [str(name).lower() for name in (route.get("spec") or {}).get("hostnames") or []]
-        if host in hosts and meta["namespace"] != namespace and owner != tenant:
+        if meta["namespace"] != namespace and owner != tenant:
             taken = f"host {host} is taken by HTTPRoute {meta['namespace']}/{meta['name']}" + (f" of tenant {owner}" if owner else "")
-            raise CheckFailed(taken, "choose another host name", final=True)
+            below = "" if name == host else f", which names {name}"
+            raise CheckFailed(taken + below, "choose another host name, or have that route changed", final=True)
     return f"host {host} is {'ours' if live else 'free'}, namespace {namespace} is {'ours' if live else 'free'}"
 
 

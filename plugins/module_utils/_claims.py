@@ -10,7 +10,7 @@ creates an object of one name once: of two racing claims one wins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change
@@ -78,7 +78,7 @@ def take(resources: Resources, tenant: str, host: str, *, dry_run: bool = False,
 def held(resources: Resources, tenant: str) -> list[str]:
     """Return the host names that a tenant has claimed."""
     found = resources.list("v1", "ConfigMap", SYSTEM_NAMESPACE, labels=f"{CLAIM_LABEL}=host,{TENANT_LABEL}={tenant}")
-    return [str((claim.get("data") or {}).get("host") or "") for claim in found]
+    return [_host(claim) for claim in found]
 
 
 def taken(host: str, owner: str) -> str:
@@ -90,15 +90,30 @@ def taken(host: str, owner: str) -> str:
     )
 
 
+def routes(resources: Resources, host: str, namespace: str = "") -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the HTTPRoutes that name a host or a name below it, a wildcard too, each with that name; of all namespaces when ``namespace`` is ""."""
+    for route in resources.list("gateway.networking.k8s.io/v1", "HTTPRoute", namespace):
+        names = [str(name).lower() for name in (route.get("spec") or {}).get("hostnames") or []]
+        found = next((name for name in names if f".{name}".endswith(f".{host}")), None)
+        if found is not None:
+            yield route, found
+
+
 def release(
-    resources: Resources, tenant: str, *, keep: str = "", dry_run: bool = False, before_write: Callable[[], None] = lambda: None
+    resources: Resources,
+    tenant: str,
+    *,
+    keep: str = "",
+    in_use: Callable[[str], bool] = lambda _host: False,
+    dry_run: bool = False,
+    before_write: Callable[[], None] = lambda: None,
 ) -> list[Change]:
-    """Give back every host name of a tenant but ``keep``; others may claim them from then on. Returns the deletions."""
+    """Give back every host name of a tenant but ``keep`` and those ``in_use``; others may claim them from then on. Returns the deletions."""
     kept = claim_of(keep) if keep else None
     changes = []
     for found in resources.list("v1", "ConfigMap", SYSTEM_NAMESPACE, labels=f"{CLAIM_LABEL}=host,{TENANT_LABEL}={tenant}"):
         ref = Ref.of(found)
-        if ref == kept:
+        if ref == kept or in_use(_host(found)):
             continue
         if not dry_run:
             before_write()
@@ -109,3 +124,7 @@ def release(
 
 def _tenant(claim: Mapping[str, Any]) -> str:
     return str((claim.get("data") or {}).get("tenant") or "")
+
+
+def _host(claim: Mapping[str, Any]) -> str:
+    return str((claim.get("data") or {}).get("host") or "")

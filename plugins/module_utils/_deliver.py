@@ -17,7 +17,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._apply import C
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import wait_gone
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
 from ansible_collections.barberpro.platform.plugins.module_utils._run import Run, conclude, in_phase
-from ansible_collections.barberpro.platform.plugins.module_utils._tenant import complete_credentials
+from ansible_collections.barberpro.platform.plugins.module_utils._tenant import complete_credentials, credentials_there
 from ansible_collections.barberpro.platform.plugins.module_utils._undo import rest, route
 
 _AWAITED = ("Namespace", "ResourceQuota")
@@ -31,12 +31,15 @@ def delivered(run: Run) -> None:
     plan = run.engine.plan(run.settled(objects, number), remove=run.leftovers(objects))
     host = _claims.host_of(objects)
     finished = number == run.record.current == run.record.finished and run.record.pending is None
+    earlier = _claims.held(run.resources, run.tenant)
     if run.dry or (finished and not plan.effective()):
         run.note(Plan([*plan.changes, *_claimed(run, host), *_credentials(run)]))
+        _release_earlier(run, earlier, host)
         run.wrote = not finished
         return
+    # Before anything is changed.
+    credentials_there(run.resources, run.namespace, run.options, absent=run.new_tenant)
     run.outcomes_late = True
-    earlier = _claims.held(run.resources, run.tenant)
     run.note(Plan(_claimed(run, host)))
     run.begin(number, plan)
     _infrastructure(run, objects, plan, host)
@@ -48,8 +51,7 @@ def delivered(run: Run) -> None:
         run.record.current, run.record.pending = number, None
         run.save()
     rest(run, plan)
-    if set(earlier) - {host}:
-        run.release_hosts(host)
+    _release_earlier(run, earlier, host)
     run.forget(run.leftovers(objects))
     conclude(run, number)
 
@@ -71,8 +73,13 @@ def _claimed(run: Run, host: str) -> list[Change]:
     return [_claims.take(run.resources, run.tenant, host, dry_run=run.dry, before_write=run.store.before_write)]
 
 
+def _release_earlier(run: Run, earlier: list[str], host: str) -> None:
+    if set(earlier) - {host}:
+        run.release_hosts(host)
+
+
 def _credentials(run: Run) -> list[Change]:
-    return complete_credentials(run.store, run.namespace, run.options, absent=run.new_tenant and run.dry, dry_run=run.dry)
+    return complete_credentials(run.store, run.namespace, run.options, absent=run.new_tenant, dry_run=run.dry)
 
 
 def _infrastructure(run: Run, objects: list[dict[str, Any]], plan: Plan, host: str) -> None:

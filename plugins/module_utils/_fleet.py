@@ -204,11 +204,13 @@ def _summary(run: Run, check_mode: bool) -> dict[str, Any]:
         "revision": f"r{run.number}" if run.number else "none",
         "counts": {action: counts.get(action, 0) for action in ("created", "changed", "deleted", "unchanged")},
         **({"changes": [change.shown() for change in effective]} if check_mode else {}),
+        "warnings": run.warnings,
     }
 
 
 def _result(done: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """Return the module's result. Raises PlatformError with it when a tenant failed."""
+    warnings = [warning for item in done for warning in item.pop("warnings", [])]
     counts = Counter(item["result"] for item in done)
     objects: Counter[str] = Counter()
     for item in done:
@@ -218,6 +220,7 @@ def _result(done: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "tenants": list(done),
         "summary": {**{name: counts.get(name, 0) for name in ("changed", "unchanged", "failed")}, "seconds": round(seconds, 3)},
         "objects": {action: objects.get(action, 0) for action in ("created", "changed", "deleted", "unchanged")},
+        "warnings": warnings,
     }
     failed = [item for item in done if item["result"] == "failed"]
     if not failed:

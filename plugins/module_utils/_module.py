@@ -64,10 +64,15 @@ def run(module: AnsibleModuleLike, action: Callable[[Client, dict[str, Any], boo
             client.close()
     except PlatformError as error:
         # ImportError is no PlatformError: a missing package is shown by Ansible with the interpreter that lacks it.
+        _warn(module, error.details)
         module.fail_json(msg=error.message, **error.details)
         return
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
+    _warn(module, result)
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**{"changed": False, **result})
+
+
+def _warn(module: AnsibleModuleLike, result: dict[str, Any]) -> None:
+    for warning in result.pop("warnings", []):
+        module.warn(warning)

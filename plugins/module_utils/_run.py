@@ -14,7 +14,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _claims,
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, phase_of
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources, phase_of
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Store, content_hash, numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._wait import wait_ready
@@ -58,6 +58,7 @@ class Run:
         # Intents are enough to find the way back: with this, the caller records outcomes once, and a set that is new is itself the intent.
         self.outcomes_late = False
         self.done: list[Change] = []
+        self.warnings: list[str] = []
         self.wrote = False
         self.waited = 0.0
         self.removed_tenant = False
@@ -183,9 +184,27 @@ class Run:
             self.note(Plan([_claims.take(self.resources, self.tenant, host, dry_run=self.dry, before_write=self.store.before_write)]))
 
     def release_hosts(self, keep: str) -> None:
-        """Give back the host names that the tenant has claimed, but ``keep``; "" gives back all."""
-        claims = _claims.release(self.resources, self.tenant, keep=keep, dry_run=self.dry, before_write=self.store.before_write)
+        """Give back the host names that the tenant has claimed, but ``keep`` ("" keeps none) and those that routes of its people still name.
+
+        By then the release is what was asked for, so such a route does not fail it; the next run tries again.
+        """
+        claims = _claims.release(self.resources, self.tenant, keep=keep, in_use=self._still_routed, dry_run=self.dry, before_write=self.store.before_write)
         self.note(Plan(claims))
+
+    def _still_routed(self, host: str) -> bool:
+        """Return whether a route that is not ours names a host or a name below it, and warn of it: whoever had the host next would share it."""
+        found = [
+            f"{Ref.of(route)} ({name})"
+            for route, name in _claims.routes(self.resources, host, self.namespace)
+            if (route["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != PREFIX
+        ]
+        warning = (
+            f"tenant {self.tenant} keeps the host {host}: {', '.join(found)} is none of the platform's routes and answers there, so nobody else may have "
+            "the host; have the tenant's owner change or delete what is named, then deploy the tenant again, which gives the host back"
+        )
+        if found and warning not in self.warnings:
+            self.warnings.append(warning)
+        return bool(found)
 
     def drop_revisions(self, numbers: Iterable[int]) -> None:
         """Delete stored sets."""
@@ -211,6 +230,7 @@ class Run:
             "removed_tenant": self.removed_tenant,
             "changes": [change.shown() for change in effective],
             "unchanged": sum(change.action == "unchanged" for change in self.done),
+            "warnings": self.warnings,
             "waited_seconds": round(self.waited, 3),
             "diff": _diff.entries((str(change.ref), change.before, change.after) for change in effective),
         }

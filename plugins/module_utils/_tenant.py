@@ -17,6 +17,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._apply import C
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._journal import REMOVED
+from ansible_collections.barberpro.platform.plugins.module_utils._readers import refuse_readers
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, TENANT_LABEL, Ref, Resources, phase_of
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Record, Store, numbered
@@ -80,6 +81,8 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
         wait_gone(resources, namespace, deadline)
         live = None
     created = live is None
+    # Before anything is changed.
+    credentials_there(resources, namespace.name, options, absent=created)
     # Before anything that bears the host is written. What an earlier run claimed stays until this one has ended well.
     host = _claims.host_of(objects)
     claims = [_claims.take(resources, tenant, host, dry_run=check_mode, before_write=store.before_write)] if host else []
@@ -97,7 +100,7 @@ def _present(store: Store, record: Record, engine: Engine, options: Mapping[str,
     elif not check_mode:
         store.save(record)
         guarded()
-    credentials = complete_credentials(store, namespace.name, options, absent=created and check_mode, dry_run=check_mode)
+    credentials = complete_credentials(store, namespace.name, options, absent=created, dry_run=check_mode)
     if not check_mode:
         waited = [Ref.of(obj) for obj in objects if obj["kind"] in ("Namespace", "ResourceQuota")]
         wait_ready(resources.client, waited, max(1.0, deadline - time.monotonic()))
@@ -126,16 +129,34 @@ def _namespace_of(objects: list[dict[str, Any]], tenant: str) -> Ref:
 
 
 def complete_credentials(store: Store, namespace: str, options: Mapping[str, Any], *, absent: bool, dry_run: bool) -> list[Change]:
-    """Create or complete the Secrets of the option ``credentials``; ``absent`` says that the namespace does not exist. Raises PlatformError."""
+    """Create or complete the Secrets of the option ``credentials``; ``absent`` says that the namespace did not exist before this run.
+
+    Raises PlatformError.
+    """
     asked = list(options.get("credentials") or [])
-    return checked(store.resources.client.map(lambda item: _credential(store, namespace, item, absent=absent, dry_run=dry_run), asked))
+    there = credentials_there(store.resources, namespace, options, absent=absent)
+    return checked(
+        store.resources.client.map(lambda pair: _credential(store, namespace, *pair, absent=absent, dry_run=dry_run), list(zip(asked, there, strict=True)))
+    )
 
 
-def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absent: bool, dry_run: bool) -> Change:
+def credentials_there(resources: Resources, namespace: str, options: Mapping[str, Any], *, absent: bool) -> list[dict[str, Any] | None]:
+    """Return what there is of the Secrets of the option ``credentials``. Raises PlatformError when what is not the platform's would read a new one.
+
+    The API server keeps people of the tenant from naming them once the Namespace does, which is not yet so before the first change.
+    """
+    names = [str(item["name"]) for item in options.get("credentials") or []]
+    if absent:
+        return [None] * len(names)
+    there: list[dict[str, Any] | None] = checked(resources.client.map(lambda name: resources.get(Ref("v1", "Secret", namespace, name)), names))
+    refuse_readers(resources, namespace, [name for name, live in zip(names, there, strict=True) if live is None])
+    return there
+
+
+def _credential(store: Store, namespace: str, asked: Mapping[str, Any], live: dict[str, Any] | None, *, absent: bool, dry_run: bool) -> Change:
     """Create or complete one Secret. Values once generated are kept; keys that nobody asks for are left alone."""
     resources, tenant = store.resources, store.tenant
     ref = Ref("v1", "Secret", namespace, str(asked["name"]))
-    live = None if absent else resources.get(ref)
     labels = ((live or {}).get("metadata") or {}).get("labels") or {}
     if live is not None and labels.get(TENANT_LABEL) != tenant:
         raise PlatformError(f"{ref} exists already and does not belong to tenant {tenant}; remove it or choose another name")
@@ -162,7 +183,7 @@ def _credential(store: Store, namespace: str, asked: Mapping[str, Any], *, absen
     if not dry_run:
         store.before_write()
     if live is None:
-        if not absent:
+        if not (absent and dry_run):
             resources.create(after, dry_run=dry_run)
         return Change(ref, "created", "infrastructure", after=after)
     query = {"fieldManager": MANAGER, "dryRun": "All" if dry_run else None}

@@ -59,7 +59,7 @@ class Kept:
             path = f"{path}/{request.body['metadata']['name']}"
             if path in self.objects:
                 return _status(409, "AlreadyExists", f'{found[2]} "{request.body["metadata"]["name"]}" already exists')
-            return Reply(201, self.put(path, request.body))
+            return Reply(201, request.body if "dryRun" in query else self.put(path, request.body))
         if request.method == "GET" and found[3] is None:
             items = [obj for place, obj in sorted(self.objects.items()) if re.match(rf"{re.escape(path)}/[^/]+$", place) and _selected(obj, query)]
             return Reply(200, {"metadata": {}, "items": items})

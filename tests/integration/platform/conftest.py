@@ -71,9 +71,9 @@ class Identity:
         path = self.resources.path(ref.api_version, ref.kind, ref.namespace, query={"dryRun": "All" if dry_run else None})
         return self._asked("POST", path, body=obj)
 
-    def patch(self, ref: Ref, body: Mapping[str, Any], *more: str) -> str:
-        """Merge-patch an object or one of its subresources by dry run."""
-        path = self.resources.path(ref.api_version, ref.kind, ref.namespace, ref.name, *more, query={"dryRun": "All"})
+    def patch(self, ref: Ref, body: Mapping[str, Any], *more: str, dry_run: bool = True) -> str:
+        """Merge-patch an object or one of its subresources."""
+        path = self.resources.path(ref.api_version, ref.kind, ref.namespace, ref.name, *more, query={"dryRun": "All" if dry_run else None})
         return self._asked("PATCH", path, body=body, content_type=MERGE)
 
     def apply(self, obj: Mapping[str, Any]) -> str:
@@ -118,9 +118,9 @@ class Guarded:
         """The tenant's host name."""
         return f"{self.name}.{ZONE}"
 
-    def objects(self, host: str = "", *phases: str) -> list[dict[str, Any]]:
+    def objects(self, host: str = "", *phases: str, **more: Any) -> list[dict[str, Any]]:
         """What the pipeline renders for the tenant, the infrastructure unless phases are named; the label to which the policies of this
-        folder are bound is on the Namespace."""
+        folder are bound is on the Namespace. ``more`` replaces parts of what the templates see."""
         names = {"name": self.name, "namespace": self.namespace, "host": host or self.host, "vertical": "barbershop", "tier": self.tier}
         people = {role: [{"kind": "User", "name": f"{role}@{self.name}"}] for role in ("owner", "operator", "viewer")}
         platform = {
@@ -132,7 +132,7 @@ class Guarded:
             "tenant": {**names, "market_size": "small", "region": "caba"}, "access": people, "platform": platform, "quota": TIERS[self.tier],
             "workloads": {**base["vertical_base_workloads"], **shop["barbershop_workloads"]}, "market": {"replicas": 1}, "business": {"name": self.name},
             "images": {"booking": IMAGE, "walkin_queue": IMAGE}, "pull_secrets": ["registry"], "revision": "@revision@",
-            "monitoring": {key.removeprefix("monitoring_"): value for key, value in monitoring.items() if key != "monitoring_context"},
+            "monitoring": {key.removeprefix("monitoring_"): value for key, value in monitoring.items() if key != "monitoring_context"}, **more,
         }
         folders = [str(ROOT / "roles" / role / "templates") for role in ("tenant", "vertical_base", "monitoring")]
         rendered = render(folders, context, list(phases) or ["infrastructure"])

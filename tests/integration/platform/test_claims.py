@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 from ansible_collections.barberpro.platform.plugins.modules import release, stage_gate
 
 from tests.support import modules
@@ -189,6 +189,39 @@ def test_routes_follow_the_host_and_come_back_with_it(make: Callable[[], Guarded
     # As if a gate behind it had failed.
     released(tenant, "reverted", previous=newest["number"])
     assert (hosts(admin, tenant), claims(admin, tenant)) == ({new}, [new])
+
+
+def test_a_host_that_the_owner_s_routes_still_name_is_nobody_else_s(make: Callable[[], Guarded], admin: Resources) -> None:
+    tenant, neighbour = make(), make()
+    old, new = (f"{tenant.name}-{number}.{ZONE}" for number in range(2))
+    deploy(tenant, old)
+    owner = tenant.person("owner")
+    routes = {name: changed(good(tenant)["route"], "metadata.name", name) for name in ("mine", "www")}
+    for route, host in ((routes["mine"], old), (routes["www"], f"www.{old}")):
+        route["spec"]["hostnames"] = [host]
+        assert owner.create(route, dry_run=False) == ""
+    objects = tenant.objects(new)
+    deploy(tenant, new, until="promoted")
+    kept = (
+        f"tenant {tenant.name} keeps the host {old}: HTTPRoute {tenant.namespace}/mine ({old}), HTTPRoute {tenant.namespace}/www (www.{old}) is none of the "
+        "platform's routes and answers there, so nobody else may have the host; have the tenant's owner change or delete what is named, then deploy the "
+        "tenant again, which gives the host back"
+    )
+    finished = released(tenant, "finished", objects=objects)
+    assert (finished["warnings"], claims(admin, tenant)) == ([kept], [old, new])
+    planned = released(tenant, "planned", objects=objects, preflight_namespace=NAMESPACES["preflight"])
+    assert (planned["changed"], planned["warnings"]) == (False, [kept])
+    assert f"host {old} is taken: " in neighbour.converge(host=old)["msg"]
+    admin.delete(Ref.of(routes["mine"]))
+    assert released(tenant, "finished", objects=objects)["warnings"][0].startswith(
+        f"tenant {tenant.name} keeps the host {old}: HTTPRoute {tenant.namespace}/www (www.{old}) is none of the platform's routes"
+    )
+    assert owner.patch(Ref.of(routes["www"]), {"spec": {"hostnames": [f"www.{new}"]}}, dry_run=False) == ""
+    planned = released(tenant, "planned", objects=objects, preflight_namespace=NAMESPACES["preflight"])
+    assert [(change["object"], change["action"]) for change in planned["changes"]] == [(str(_claims.claim_of(old)), "deleted")]
+    assert "warnings" not in released(tenant, "finished", objects=objects)
+    assert claims(admin, tenant) == [new]
+    assert not neighbour.converge(host=old).get("failed")
 
 
 def test_a_new_host_is_in_force_when_the_module_returns(make: Callable[[], Guarded], admin: Resources) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils import _claims
+from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 from ansible_collections.barberpro.platform.plugins.modules import fleet
 
 from tests.support import modules
@@ -87,6 +91,40 @@ def test_a_tenant_that_fails_is_undone_and_the_others_go_on(three: list[Shop]) -
     assert "ConfigMap/foreign" in first.kubectl.names("cm", first.namespace)
     assert third.kubectl("get", "namespace", third.namespace, "--ignore-not-found") == ""
     assert results(call([first], [first.set()])) == ["unchanged"]
+
+
+def test_a_fleet_keeps_a_host_that_the_owner_s_route_still_names_and_gives_it_back_later(three: list[Shop]) -> None:
+    shop = three[0]
+
+    def named(number: int) -> list[dict[str, Any]]:
+        objects = shop.set()
+        for obj in objects:
+            if obj["kind"] == "Namespace":
+                obj["metadata"]["annotations"]["barberpro.platform/host"] = f"{shop.name}-{number}.barberpro.test"
+        return objects
+
+    def claims() -> list[str]:
+        found = shop.kubectl.json("configmaps", "-n", "barberpro-system", "-l", f"barberpro.platform/claim=host,barberpro.platform/tenant={shop.name}")
+        return sorted(item["data"]["host"].removesuffix(".barberpro.test") for item in found["items"])
+
+    old, new = f"{shop.name}-1", f"{shop.name}-2"
+    call([shop], [named(1)])
+    spec = {"hostnames": [f"www.{old}.barberpro.test"]}
+    mine = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "mine", "namespace": shop.namespace}, "spec": spec}
+    shop.kubectl("create", "-f", "-", stdin=json.dumps(mine))
+    for expected in ("changed", "unchanged"):
+        told = call([shop], [named(2)])
+        (warning,) = told["warnings"]
+        assert warning.startswith(f"tenant {shop.name} keeps the host {old}.barberpro.test: HTTPRoute {shop.namespace}/mine (www.{old}.barberpro.test) is none")
+        assert (results(told), claims()) == ([expected], [old, new])
+        assert "warnings" not in told["tenants"][0]
+    shop.kubectl("delete", "httproute", "mine", "-n", shop.namespace)
+    assert results(call([shop], [named(2)], check=True)) == ["changed"]
+    told = call([shop], [named(2)])
+    assert (results(told), claims(), told.get("warnings")) == (["changed"], [new], None)
+    call([shop], state="rolled_back", to_revision=1)
+    assert claims() == [old]
+    _claims.release(Resources(Client.from_options({"kubeconfig": shop.kubeconfig})), shop.name)
 
 
 def test_what_is_not_ours_is_refused_before_a_write(three: list[Shop]) -> None:

@@ -10,6 +10,9 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.modules import fleet
+
+from tests.support import modules
 
 from .conftest import Kubectl, Shop
 
@@ -120,6 +123,28 @@ def test_a_secret_of_somebody_else_is_refused(shop: Shop) -> None:
     shop.kubectl("create", "secret", "generic", "booking-admin", "-n", shop.namespace, "--from-literal=a=b")
     result = shop.tenant(shop.set(), credentials=CREDENTIALS)
     assert f"Secret {shop.namespace}/booking-admin exists already and does not belong to tenant {shop.name}" in result["msg"]
+
+
+def test_a_secret_that_a_pod_of_the_tenant_awaits_is_not_made(shop: Shop) -> None:
+    shop.tenant(shop.set(), credentials=CREDENTIALS[:1])
+    pod = {"containers": [{"name": "main", "image": "mine:1", "env": [
+        {"name": "T", "valueFrom": {"secretKeyRef": {"name": "booking-admin", "key": "token", "optional": True}}}]}]}
+    mine = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mine", "namespace": shop.namespace}, "spec": {
+        "replicas": 0, "selector": {"matchLabels": {"app": "mine"}}, "template": {"metadata": {"labels": {"app": "mine"}}, "spec": pod}}}
+    shop.kubectl("create", "-f", "-", stdin=json.dumps(mine))
+    refused = (
+        f"Secret {shop.namespace}/booking-admin is to be made by the platform for its own workloads, and Deployment mine of the tenant's own would read it; "
+        "have the tenant's owner take it out there (a Secret of another name is the tenant's to make), then run again"
+    )
+    wanted = shop.set(extra=("config",))
+    for check in (True, False):
+        assert shop.tenant(wanted, credentials=CREDENTIALS, check=check)["msg"] == refused
+        asked = {"name": shop.name, "objects": wanted, "credentials": CREDENTIALS}
+        told = modules.call(fleet, {"tenants": [asked], "kubeconfig": shop.kubeconfig, "wait_timeout": 30}, check=check)
+        assert told["tenants"][0]["msg"] == refused
+    assert not {"ConfigMap/config", "Secret/booking-admin"} & shop.kubectl.names("cm,secret", shop.namespace)
+    shop.kubectl("delete", "deployment", "mine", "-n", shop.namespace)
+    assert actions(shop.tenant(wanted, credentials=CREDENTIALS))["booking-admin"] == "created"
 
 
 def test_removal_needs_the_name_typed(shop: Shop) -> None:

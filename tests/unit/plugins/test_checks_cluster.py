@@ -104,8 +104,15 @@ def test_name_free(api: StandIn, check: Check) -> None:
     assert check("name_free", **asked) == "passed: host x.barberpro.test is ours, namespace tenant-x is ours"
     route = {"metadata": {"namespace": "tenant-y", "name": "main", "labels": {"barberpro.platform/tenant": "y"}}, "spec": {"hostnames": ["x.barberpro.test"]}}
     api.items(f"{GATEWAY}/httproutes", route)
-    taken = "failed: host x.barberpro.test is taken by HTTPRoute tenant-y/main of tenant y; choose another host name"
-    assert check("name_free", **asked) == taken
+    taken = "failed: host x.barberpro.test is taken by HTTPRoute tenant-y/main of tenant y"
+    step = "; choose another host name, or have that route changed"
+    assert check("name_free", **asked) == taken + step
+    # What is left of whoever had the name before may name more than the host itself.
+    for name in ("www.X.barberpro.test", "*.x.barberpro.test"):
+        route["spec"]["hostnames"] = ["else.test", name]
+        assert check("name_free", **asked) == f"{taken}, which names {name.lower()}{step}"
+    route["spec"]["hostnames"] = ["notx.barberpro.test", "barberpro.test"]
+    assert check("name_free", **asked) == "passed: host x.barberpro.test is ours, namespace tenant-x is ours"
     claim = {"metadata": {"name": "host"}, "data": {"host": "x.barberpro.test", "tenant": "y"}}
     api.answers[f"GET /api/v1/namespaces/barberpro-system/configmaps/{claim_of('x.barberpro.test').name}"] = claim
     claimed = "failed: host x.barberpro.test is taken: tenant y has claimed it; choose another host name, or remove that tenant"

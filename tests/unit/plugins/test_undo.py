@@ -22,7 +22,7 @@ class Stub(Run):
         kept = {number: Kept(number, f"hash-{number}", 1, 0, "") for number in (4, 5)}
         self.__dict__.update(
             tenant="shop", options={"keep": 10, **options}, record=record, kept=kept, unrecorded=set(), dry=False, done=[], wrote=False, waited=0.0,
-            number=record.current, hash="", new_tenant=False, removed_tenant=False, deadline=0.0, outcomes_late=False,
+            number=record.current, hash="", warnings=[], new_tenant=False, removed_tenant=False, deadline=0.0, outcomes_late=False,
             store=SimpleNamespace(read=lambda _number: [], save=lambda _record: True, drop=lambda _number: None),
             engine=SimpleNamespace(plan=lambda _objects, remove=(): Plan(), force=False),
         )
