@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, own_digest
 
 from tests.support.waiting import until
 
@@ -110,6 +111,38 @@ def test_people_restart_what_the_platform_runs(role: str, shop: Guarded, workloa
     assert shop.person(role).patch(workload, {"spec": {"template": {"metadata": {"annotations": now}}}}) == ""
     both = {"metadata": {"annotations": now}, "spec": {"containers": [{"name": "main", "image": IMAGE, "args": ["x"]}]}}
     assert "control ownership: " in shop.person(role).patch(workload, {"spec": {"template": both}})
+
+
+def test_a_restart_leaves_alone_what_the_next_apply_goes_by(
+    shop: Guarded, owner: Identity, deployer: Identity, admin: Resources, kubectl_path: str
+) -> None:
+    labels = {**LABELS, "barberpro.platform/revision": "r2"}
+    obj = named(shop, "apps/v1", "Deployment", "booking-r2", spec={"replicas": 0, "selector": {"matchLabels": labels}, "template": template()})
+    obj["metadata"]["labels"] = obj["spec"]["template"]["metadata"]["labels"] = labels
+    ref, operator = Ref.of(obj), shop.person("operator")
+    deployer.resources.apply(obj)
+    try:
+        live = admin.get(ref)
+        assert live is not None
+        # Beside that of the controller, which reports.
+        ours = next(entry for entry in live["metadata"]["managedFields"] if entry["operation"] == "Apply")
+        assert ours["manager"] == "barberpro.platform"
+        restart = {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}}}
+        forged = {**ours, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        for fields in ([{}], [], [forged], [ours, {**forged, "apiVersion": "apps/v1beta1"}], [{**ours, "manager": "theirs"}]):
+            for change in ({"metadata": {"managedFields": fields}}, {"metadata": {"managedFields": fields}, "spec": restart}):
+                assert "control ownership: " in operator.patch(ref, change), fields
+                assert "control ownership: " in owner.patch(ref, change), fields
+        as_operator = [kubectl_path, f"--kubeconfig={shop.kubeconfig}", f"--as=operator@{shop.name}", f"--namespace={shop.namespace}"]
+        done = subprocess.run([*as_operator, "rollout", "restart", "deployment/booking-r2"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        restarted = admin.get(ref)
+        assert restarted is not None
+        assert restarted["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"]
+        assert own_digest(restarted) == own_digest(live)
+        assert operator.patch(ref, {"spec": restart}) == ""
+    finally:
+        admin.delete(ref)
 
 
 def test_subresources_are_no_way_round(shop: Guarded, stranger: Identity, admin: Resources, workload: Ref) -> None:
