@@ -145,6 +145,33 @@ def test_a_restart_leaves_alone_what_the_next_apply_goes_by(
         admin.delete(ref)
 
 
+def test_the_owner_scales_what_is_his(shop: Guarded, owner: Identity, workload: Ref, admin: Resources) -> None:
+    for kind in ("deployment", "statefulset"):
+        obj = changed(good(shop)[kind], "spec.replicas", 0)
+        obj["metadata"]["name"] = "scaled"
+        assert owner.create(obj, dry_run=False) == ""
+        try:
+            assert owner.patch(Ref.of(obj), {"spec": {"replicas": 2}}, "scale") == ""
+            assert "cannot patch resource" in shop.person("operator").patch(Ref.of(obj), {"spec": {"replicas": 2}}, "scale")
+        finally:
+            admin.delete(Ref.of(obj))
+    said = owner.patch(workload, {"spec": {"replicas": 0}}, "scale")
+    assert f"control ownership: deployments {shop.namespace}/booking-r1 is kept by the platform and cannot be scaled by owner@{shop.name}" in said
+
+
+def test_the_deployer_scales_nothing_outside_of_its_namespaces(shop: Guarded, deployer: Identity, workload: Ref, admin: Resources) -> None:
+    # It has the right for the Roles of owners alone.
+    obj = changed(good(shop)["deployment"], "spec.replicas", 0)
+    obj["metadata"] = {"name": "not-a-tenant-s", "namespace": "default"}
+    admin.apply(obj)
+    try:
+        said = deployer.patch(Ref.of(obj), {"spec": {"replicas": 1}}, "scale")
+        assert "control namespaces: the deployer writes only in namespaces of tenants and of the platform, and default is neither" in said
+        assert deployer.patch(workload, {"spec": {"replicas": 2}}, "scale") == ""
+    finally:
+        admin.delete(Ref.of(obj))
+
+
 def test_subresources_are_no_way_round(shop: Guarded, stranger: Identity, admin: Resources, workload: Ref) -> None:
     pod = pods(shop, admin)[0]
     said = stranger.patch(workload, {"spec": {"replicas": 0}}, "scale")
