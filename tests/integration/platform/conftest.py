@@ -29,6 +29,8 @@ PULLS = base64.b64encode(b"puller:registry-canary").decode()
 # Other files of this session have tenants without guard rails: the policies here bind to a label of their own.
 GUARD_LABEL = "guarded.test/tenant"
 DEPLOYER = "guarded-deployer"
+# Of nodes that are for tenants.
+TAINT = "guarded.test/tenants"
 NAMESPACES = {name: f"guarded-{name}" for name in ("gateway", "data", "monitoring", "preflight")}
 
 
@@ -184,7 +186,7 @@ def platform(simulated_kubeconfig: str, kubectl_path: str, admin: Resources, tmp
         "platform_registry_auth_file": str(registries),
         **{f"__platform_{name}_namespace": value for name, value in NAMESPACES.items()}, "platform_monitoring_namespace": NAMESPACES["monitoring"],
         "__platform_tenant_label": GUARD_LABEL, "platform_zone": ZONE, "platform_kubeconfig": simulated_kubeconfig, "platform_kubectl": kubectl_path,
-        "platform_gateway_provider": "existing", "platform_image_registries": [REGISTRY],
+        "platform_gateway_provider": "existing", "platform_image_registries": [REGISTRY], "platform_tolerated_taints": [TAINT],
         "images": dict.fromkeys(("postgresql", "prometheus", "alertmanager", "prometheus_operator", "prometheus_config_reloader", "pgbouncer"), IMAGE),
         "platform_deployer_subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": DEPLOYER}],
         "platform_admin_subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "guarded:admins"}],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from .baseline import changed, good, pod_spec
-from .conftest import IMAGE, NAMESPACES, REGISTRY, ZONE, Guarded, Identity
+from .conftest import IMAGE, NAMESPACES, REGISTRY, TAINT, ZONE, Guarded, Identity
 
 pytestmark = pytest.mark.simulated
 KINDS = ("pod", "deployment", "statefulset", "job", "cronjob", "service", "route", "claim", "role", "binding", "policy", "config", "secret", "account")
@@ -23,6 +23,7 @@ MANAGED = "metadata.labels.app~kubernetes~io/managed-by"
 RESERVED = "which only the platform gives; take it off and use a label of your own"
 SECURITY = 'violates PodSecurity "restricted:latest": '
 GATEWAY_ONLY = "a tenant is reached through the shared gateway only"
+ROUTE = f"add an HTTPRoute, and a NetworkPolicy that lets the namespace {NAMESPACES['gateway']} in to your pods"
 EXISTING = "which may hold data of somebody else; leave volumeName, selector and dataSource out and a new volume is made"
 SELECTS = "has a podSelector that can hit pods of the platform; ask for a label that only pods of your own carry"
 ESCALATION = "is attempting to grant RBAC permissions not currently held"
@@ -36,6 +37,13 @@ CSI = [{"name": "c", "csi": {"driver": "secrets.test", "nodePublishSecretRef": {
 PARENT = {"name": "barberpro", "namespace": NAMESPACES["gateway"]}
 CLAIMED = {"accessModes": ["ReadWriteOnce"], "storageClassName": "guarded-delete", "resources": {"requests": {"storage": "1Gi"}}}
 
+GATEWAY = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACES["gateway"]}}}
+OUTWARD = "has a namespaceSelector, which reaches out of the namespace; take it away and name pods of your own namespace by podSelector, or, for the"
+HELD = "adds the finalizer mine.test/hold, and whoever removes the tenant waits until somebody takes it off; leave it out"
+TOLERABLE = (
+    "and could run on nodes that are kept for others; tenants may tolerate node.kubernetes.io/not-ready, node.kubernetes.io/unreachable,"
+    f" node.kubernetes.io/memory-pressure, {TAINT}; take it away, or have the key added to platform_tolerated_taints"
+)
 CLASS = "volume.beta.kubernetes.io/storage-class"
 OLD_CLASS = f"has the annotation {CLASS}, which goes before its storageClassName; take it off"
 
@@ -79,10 +87,10 @@ def pods() -> list[Mutant]:
 TABLE: list[Mutant] = [
     *images(),
     *pods(),
-    ("control services", f"has type NodePort: {GATEWAY_ONLY}; leave the type out and add an HTTPRoute", "service", "spec.type", "NodePort"),
+    ("control services", f"has type NodePort: {GATEWAY_ONLY}; leave the type out and {ROUTE}", "service", "spec.type", "NodePort"),
     ("control services", f"has type LoadBalancer: {GATEWAY_ONLY}", "service", "spec.type", "LoadBalancer"),
     ("control services", f"has type ExternalName: {GATEWAY_ONLY}", "service", "spec", {"type": "ExternalName", "externalName": "db.neighbour.test"}),
-    ("control services", f"has externalIPs 192.0.2.7: {GATEWAY_ONLY}; remove them", "service", "spec.externalIPs", ["192.0.2.7"]),
+    ("control services", f"has externalIPs 192.0.2.7: {GATEWAY_ONLY}; remove them and {ROUTE}", "service", "spec.externalIPs", ["192.0.2.7"]),
     ("control host-names", f"serves www.{ZONE}, and the tenant of this namespace has only", "route", "spec.hostnames", [f"www.{ZONE}"]),
     ("control host-names", f"serves *.{ZONE}, and", "route", "spec.hostnames", [f"*.{ZONE}"]),
     ("control host-names", "serves example.com, and", "route", "spec.hostnames.1", "example.com"),
@@ -129,9 +137,13 @@ TABLE: list[Mutant] = [
         )
     ),
     *(
-        ("control removal", "adds the finalizer mine.test/hold, and whoever removes the tenant waits until somebody takes it off; leave it out", kind,
-         "metadata.finalizers", ["mine.test/hold"])
-        for kind in KINDS
+        ("control removal", HELD, kind, path, ["mine.test/hold"])
+        for kind, path in (
+            *((kind, "metadata.finalizers") for kind in KINDS),
+            # Controllers copy these onto what they make.
+            *((kind, f"{spec.removesuffix('.spec')}.metadata.finalizers") for kind, spec in PODS.items() if kind != "pod"),
+            ("statefulset", "spec.volumeClaimTemplates.0.metadata.finalizers"), ("cronjob", "spec.jobTemplate.metadata.finalizers"),
+        )
     ),
     # Nobody takes these off where they are not at home.
     ("control removal", "adds the finalizer kubernetes.io/pvc-protection", "config", "metadata.finalizers", ["kubernetes.io/pvc-protection"]),
@@ -179,9 +191,11 @@ TABLE: list[Mutant] = [
             ("control resources", "asks for hugepages-2Mi, and a tier bounds cpu, memory and ephemeral-storage", kind,
              f"{PODS[kind]}.containers.0.resources.limits.hugepages-2Mi", "2Mi"),
             ("control resources", "asks for vendor.test/gpu, and a tier", kind, f"{PODS[kind]}.containers.0.resources.limits.vendor~test/gpu", "1"),
-            ("control scheduling", "tolerates every taint, or one of a node's role", kind, f"{PODS[kind]}.tolerations", [{"operator": "Exists"}]),
-            ("control scheduling", "tolerates every taint, or one of a node's role", kind, f"{PODS[kind]}.tolerations",
-             [{"key": "mine", "operator": "Exists"}, {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]),
+            ("control scheduling", f"tolerates every taint, {TOLERABLE}", kind, f"{PODS[kind]}.tolerations", [{"operator": "Exists"}]),
+            ("control scheduling", f"tolerates the taint dedicated, the taint node-role.kubernetes.io/control-plane, {TOLERABLE}", kind,
+             f"{PODS[kind]}.tolerations", [{"key": key, "operator": "Exists"} for key in (TAINT, "dedicated", "node-role.kubernetes.io/control-plane")]),
+            ("control scheduling", "tolerates the taint node.kubernetes.io/unschedulable, and", kind, f"{PODS[kind]}.tolerations",
+             [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]),
             ("control priorities", "has priorityClassName barberpro-platform, which would push other tenants off the nodes", kind,
              f"{PODS[kind]}.priorityClassName", "barberpro-platform"),
             ("control volumes", OLD_CLASS, kind, f"{PODS[kind]}.volumes", [
@@ -208,6 +222,20 @@ TABLE: list[Mutant] = [
     *(
         ("control ownership", f"carries the label {key}, {RESERVED}", "pod", f"metadata.labels.{key.replace('.', '~')}", "a-job-of-the-platform")
         for key in ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name")
+    ),
+    # A pod of it needs only to lose its owner to be taken for an orphan of that Job.
+    *(
+        ("control ownership", f"carries the label {key}, {RESERVED}", kind, f"spec.template.metadata.labels.{key.replace('.', '~')}", "a-job-of-the-platform")
+        for kind in ("deployment", "statefulset") for key in ("batch.kubernetes.io/controller-uid", "controller-uid")
+    ),
+    *(
+        ("control volumes", f"asks for the existing volume {says}, {EXISTING}", kind, f"{PODS[kind]}.volumes",
+         [{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {**CLAIMED, field: value}}}}])
+        for kind in ("deployment", "cronjob")
+        for field, value, says in (
+            ("volumeName", "theirs", "theirs"), ("selector", OTHER_APP, "that its selector finds"),
+            ("dataSource", {"kind": "PersistentVolumeClaim", "name": "other"}, "that its dataSource names"),
+        )
     ),
     *(
         ("control ownership", "has a selector that asks for no label of its own, with which it could take over pods", kind, "spec.selector", selector)
@@ -240,10 +268,14 @@ TABLE: list[Mutant] = [
             ([{peers: [{"podSelector": OTHER_APP}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]}], "names the ipBlock 10.0.0.0/8"),
             ([{peers: [{"podSelector": {}}]}], "has an empty podSelector as a peer, which means every pod"),
             ([{peers: [{"podSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}]}], "has an empty podSelector as a peer"),
-            ([{peers: [{"namespaceSelector": {}}]}], "has a namespaceSelector, which reaches out of the namespace"),
+            ([{peers: [{"namespaceSelector": {}}]}], OUTWARD),
+            ([{peers: [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACES["data"]}}}]}], OUTWARD),
+            ([{peers: [{"podSelector": OTHER_APP, **GATEWAY}]}], OUTWARD),
             ([{peers: [{"podSelector": OTHER_APP, "namespaceSelector": {"matchLabels": {"a": "b"}}}]}], "has a namespaceSelector"),
         )
     ),
+    # The gateway comes in, and nobody goes out to its namespace.
+    ("control network-policies", OUTWARD, "policy", "spec.egress", [{"to": [GATEWAY]}]),
     *(("control ownership", f"carries the label app.kubernetes.io/managed-by, {RESERVED}", kind, MANAGED, "barberpro.platform") for kind in KINDS),
     ("control ownership", "carries the label barberpro.platform/tenant, ", "pod", "metadata.labels.barberpro~platform/tenant", "other"),
     *(
@@ -284,6 +316,11 @@ def test_the_owner_makes_what_is_good(kind: str, shop: Guarded, owner: Identity)
         ("policy", "spec.podSelector", {"matchExpressions": [{"key": "app", "operator": "In", "values": ["mine"]}]}),
         ("policy", "spec.podSelector", {"matchLabels": {"app.kubernetes.io/managed-by": "them", "app.kubernetes.io/name": "x"}}),
         ("pod", "spec.containers.0.envFrom", [{"secretRef": {"name": "mine"}}]), ("policy", "spec.ingress", []),
+        ("policy", "spec.ingress", [{"from": [GATEWAY]}]),
+        ("policy", "spec.ingress", [{"from": [{"podSelector": OTHER_APP}, GATEWAY], "ports": [{"port": 80}]}]),
+        ("pod", "spec.tolerations", [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]),
+        ("deployment", "spec.template.spec.tolerations", [{"key": TAINT, "operator": "Exists"}]), ("pod", "spec.tolerations", [{"key": TAINT}]),
+        ("deployment", "spec.template.metadata.finalizers", ["orphan"]),
         ("pod", "spec.terminationGracePeriodSeconds", 300), ("pod", "metadata.finalizers", ["foregroundDeletion"]),
         ("config", "metadata.finalizers", ["orphan"]),
         ("pod", "spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [ELSEWHERE]}}),

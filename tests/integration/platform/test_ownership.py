@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources, own_digest
 
 from tests.support.waiting import until
 
@@ -110,6 +111,65 @@ def test_people_restart_what_the_platform_runs(role: str, shop: Guarded, workloa
     assert shop.person(role).patch(workload, {"spec": {"template": {"metadata": {"annotations": now}}}}) == ""
     both = {"metadata": {"annotations": now}, "spec": {"containers": [{"name": "main", "image": IMAGE, "args": ["x"]}]}}
     assert "control ownership: " in shop.person(role).patch(workload, {"spec": {"template": both}})
+
+
+def test_a_restart_leaves_alone_what_the_next_apply_goes_by(
+    shop: Guarded, owner: Identity, deployer: Identity, admin: Resources, kubectl_path: str
+) -> None:
+    labels = {**LABELS, "barberpro.platform/revision": "r2"}
+    obj = named(shop, "apps/v1", "Deployment", "booking-r2", spec={"replicas": 0, "selector": {"matchLabels": labels}, "template": template()})
+    obj["metadata"]["labels"] = obj["spec"]["template"]["metadata"]["labels"] = labels
+    ref, operator = Ref.of(obj), shop.person("operator")
+    deployer.resources.apply(obj)
+    try:
+        live = admin.get(ref)
+        assert live is not None
+        # Beside that of the controller, which reports.
+        ours = next(entry for entry in live["metadata"]["managedFields"] if entry["operation"] == "Apply")
+        assert ours["manager"] == "barberpro.platform"
+        restart = {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}}}
+        forged = {**ours, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        for fields in ([{}], [], [forged], [ours, {**forged, "apiVersion": "apps/v1beta1"}], [{**ours, "manager": "theirs"}]):
+            for change in ({"metadata": {"managedFields": fields}}, {"metadata": {"managedFields": fields}, "spec": restart}):
+                assert "control ownership: " in operator.patch(ref, change), fields
+                assert "control ownership: " in owner.patch(ref, change), fields
+        as_operator = [kubectl_path, f"--kubeconfig={shop.kubeconfig}", f"--as=operator@{shop.name}", f"--namespace={shop.namespace}"]
+        done = subprocess.run([*as_operator, "rollout", "restart", "deployment/booking-r2"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        restarted = admin.get(ref)
+        assert restarted is not None
+        assert restarted["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"]
+        assert own_digest(restarted) == own_digest(live)
+        assert operator.patch(ref, {"spec": restart}) == ""
+    finally:
+        admin.delete(ref)
+
+
+def test_the_owner_scales_what_is_his(shop: Guarded, owner: Identity, workload: Ref, admin: Resources) -> None:
+    for kind in ("deployment", "statefulset"):
+        obj = changed(good(shop)[kind], "spec.replicas", 0)
+        obj["metadata"]["name"] = "scaled"
+        assert owner.create(obj, dry_run=False) == ""
+        try:
+            assert owner.patch(Ref.of(obj), {"spec": {"replicas": 2}}, "scale") == ""
+            assert "cannot patch resource" in shop.person("operator").patch(Ref.of(obj), {"spec": {"replicas": 2}}, "scale")
+        finally:
+            admin.delete(Ref.of(obj))
+    said = owner.patch(workload, {"spec": {"replicas": 0}}, "scale")
+    assert f"control ownership: deployments {shop.namespace}/booking-r1 is kept by the platform and cannot be scaled by owner@{shop.name}" in said
+
+
+def test_the_deployer_scales_nothing_outside_of_its_namespaces(shop: Guarded, deployer: Identity, workload: Ref, admin: Resources) -> None:
+    # It has the right for the Roles of owners alone.
+    obj = changed(good(shop)["deployment"], "spec.replicas", 0)
+    obj["metadata"] = {"name": "not-a-tenant-s", "namespace": "default"}
+    admin.apply(obj)
+    try:
+        said = deployer.patch(Ref.of(obj), {"spec": {"replicas": 1}}, "scale")
+        assert "control namespaces: the deployer writes only in namespaces of tenants and of the platform, and default is neither" in said
+        assert deployer.patch(workload, {"spec": {"replicas": 2}}, "scale") == ""
+    finally:
+        admin.delete(Ref.of(obj))
 
 
 def test_subresources_are_no_way_round(shop: Guarded, stranger: Identity, admin: Resources, workload: Ref) -> None:

@@ -45,6 +45,9 @@ def test_the_owner_serves_himself(shop: Guarded) -> None:
     for resource in ("resourcequotas", "limitranges", "events"):
         assert verbs(shop, "owner", resource, shop.namespace) == READ, resource
     assert verbs(shop, "owner", "secrets", shop.namespace) == {"create", "delete"}
+    for resource in ("deployments/scale.apps", "statefulsets/scale.apps"):
+        assert verbs(shop, "owner", resource, shop.namespace) == {"get", "update", "patch"}, resource
+        assert verbs(shop, "operator", resource, shop.namespace) == set(), resource
 
 
 def test_the_operator_restarts_and_reads_logs(shop: Guarded) -> None:

@@ -113,6 +113,13 @@ def test_pods_of_the_tenants_own_jobs_may_be_changed(shop: Guarded, owner: Ident
         let_go(admin, Ref.of(pod))
 
 
+@pytest.mark.parametrize("kind", ["job", "cronjob"])
+def test_labels_that_the_api_server_gives_a_job_are_not_in_its_owner_s_way(
+    kind: str, shop: Guarded, owner: Identity, admin: Resources, made: dict[tuple[str, str], Ref]
+) -> None:
+    assert put(owner, admin, made[kind, "live"], "metadata.labels", {"app": "renamed"}, shop.host) == ""
+
+
 @pytest.mark.parametrize("kind", ["route", "service", "deployment"])
 def test_who_clears_away_is_not_asked_what_it_once_asked_for(kind: str, shop: Guarded, admin: Resources, made: dict[tuple[str, str], Ref]) -> None:
     cleaner = identity(shop.kubeconfig, f"stranger@{shop.name}", "guarded:admins")

@@ -90,6 +90,17 @@ def test_a_namespace_that_is_no_tenants_counts_and_the_platforms_are_listed() ->
     assert {"namespace": "foreign", "direction": "to tenants", "tenants": 1, "ports": ["all ports"]} in listed["network"]["shared"]
 
 
+def test_a_policy_of_the_tenants_own_that_lets_the_gateway_in_opens_no_pair() -> None:
+    objects = fleet.objects(3)
+    own = hole(A, "Ingress", "barberpro-gateway", 8080)
+    own["spec"]["podSelector"] = {"matchLabels": {"app": "site"}}
+    objects["policies"].append(own)
+    objects["pods"].append({"metadata": {"namespace": A, "name": "site", "labels": {"app": "site"}}, "spec": {}})
+    found = report(objects)
+    assert (found["isolated"], found["findings"]) == (True, [])
+    assert {"namespace": "barberpro-gateway", "direction": "to tenants", "tenants": 3, "ports": ["TCP 8080"]} in found["network"]["shared"]
+
+
 def test_a_namespace_without_default_deny_is_open_to_any_pod() -> None:
     """Also where nothing runs: whoever starts a pod there is reached."""
     objects = fleet.objects(2)
