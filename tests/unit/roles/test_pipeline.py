@@ -108,7 +108,8 @@ def test_a_blank_revision_is_the_one_before_and_its_differences_are_reported(api
 def test_a_tenant_that_is_leaving_is_not_returned_to_what_it_was(api: StandIn, play: Play, tmp_path: Path) -> None:
     keep(api)
     run = {"id": "eva", "operation": "offboard", "user": "eva", "host": "runner-1", "began": "2026-11-26 18:00:00 UTC"}
-    document = json.dumps({"run": run, "previous": None, "steps": [], "closed": None, "outcome": None})
+    steps = [{"step": "removed", "intended": "t", "done": None, "undo": {}}]
+    document = json.dumps({"run": run, "previous": None, "steps": steps, "closed": None, "outcome": None})
     secrets = "/api/v1/namespaces/barberpro-system/secrets"
     api.answers[f"GET {secrets}/journal-shop"] = secret("barberpro-system", "journal-shop", journal=document)
     play("rollback_vertical.yml", "--limit", "shop", to_revision="")
