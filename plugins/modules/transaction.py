@@ -32,7 +32,8 @@ options:
         that begins something, and V(inspected), fails and says so.
       - V(begun) takes the lease and an open journal over, to clear it up.
       - V(intended) records the intent of O(step) with what its undo needs, V(done) its outcome.
-      - V(ended) closes the journal and lets the lease go.
+      - V(ended) closes the journal of this run and lets the lease go. One that this run goes on with is its own with its first write; where nothing
+        was left to write, call V(begun) before.
     type: str
     required: true
     choices: [inspected, begun, intended, done, ended]
@@ -110,6 +111,9 @@ journal:
     previous:
       description: The revision that served before, null when there was none.
       type: int
+    unrecorded:
+      description: Whether the tenant was there with no record of what served, so that what the run makes is not removed as a first deploy is.
+      type: bool
     steps:
       description: C(step), C(intended) and C(done) (times of the API server, C(done) null when the outcome is unknown) and C(undo).
       type: list
