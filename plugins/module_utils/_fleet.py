@@ -161,7 +161,7 @@ def _undone(fleet: _Fleet, failed: Run, taken: bool) -> dict[str, Any]:
     previous = failed.finished_before
     # Whoever has taken the lease since puts the tenant right, or has done so already: with this fence only the lease that this run has still fits.
     fenced = {**failed.transaction.run, "fence": HELD} if failed.transaction.run else None
-    options = {**failed.options, "state": "reverted", "previous": previous, "run": fenced}
+    options = {**failed.options, "state": "reverted", "previous": previous, "run": fenced, "without_record": failed.without_record}
     try:
         run = Run(fleet.client, options, False, waiter=fleet.lookout.wait)
         if run.record.finished == failed.record.finished:

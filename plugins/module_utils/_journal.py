@@ -47,8 +47,11 @@ def what_next(document: Mapping[str, Any] | None, run: Mapping[str, Any]) -> str
 
 
 def opened(run: Mapping[str, Any]) -> Document:
-    """Return the journal of a run that begins. ``run`` says who (see _lease) and what: ``operation``, ``content``, ``previous``."""
-    return {"run": dict(run), "previous": run.get("previous"), "steps": [], "closed": None, "outcome": None}
+    """Return the journal of a run that begins. ``run`` says who (see _lease) and what: ``operation``, ``content``, ``previous``.
+
+    ``unrecorded`` says that the tenant was there without a record of what served, so that having no ``previous`` does not make it a first deploy.
+    """
+    return {"run": dict(run), "previous": run.get("previous"), "unrecorded": False, "steps": [], "closed": None, "outcome": None}
 
 
 def taken(document: Document, run: Mapping[str, Any]) -> Document:

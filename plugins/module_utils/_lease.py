@@ -146,7 +146,7 @@ class Lease:
             if run and run["id"] != self.run["id"]:
                 raise self._held(run)
             if not self._ours(lease) and self._seen not in (None, _transitions(lease)):
-                raise self._superseded()
+                raise self.superseded()
             self._write(lease, self.run["id"])
 
         self._until_written(attempt)
@@ -157,7 +157,7 @@ class Lease:
         def attempt() -> None:
             lease = self.resources.get(self.ref)
             if not self._ours(lease):
-                raise self._superseded()
+                raise self.superseded()
             self._write(lease, self.run["id"])
 
         self._until_written(attempt)
@@ -244,7 +244,8 @@ class Lease:
             self._heard = before
             return
 
-    def _superseded(self) -> Held:
+    def superseded(self) -> Held:
+        """Return what is raised when another run has had the tenant since this one looked at it."""
         return Held(
             f"tenant {self.tenant}: another run has changed it since this one looked at it, so this one stops before its next write; "
             "run it again: it begins with what is there now"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class _Ticket:
     refs: list[Ref]
     timeout: float
     begun: float
+    versions: Mapping[Ref, int]
     started: float = field(default_factory=time.monotonic)
     ended: threading.Event = field(default_factory=threading.Event)
     seconds: float = 0.0
@@ -55,12 +57,15 @@ class Lookout:
         self._thread.join()
         self.watch.__exit__()
 
-    def wait(self, refs: list[Ref], timeout: float) -> float:
-        """Wait until all objects are ready; see _wait.wait_ready. Raises NotReady."""
+    def wait(self, refs: list[Ref], timeout: float, versions: Mapping[Ref, int]) -> float:
+        """Wait until all objects are ready; see _wait.wait_ready. Raises NotReady.
+
+        The watch of a kind may have begun long before, and be behind: at first it shows what was there before the caller wrote ``versions``.
+        """
         wanted = [ref for ref in refs if has_to_become_ready(ref)]
         if not wanted:
             return 0.0
-        ticket = _Ticket(wanted, timeout, self.client.now())
+        ticket = _Ticket(wanted, timeout, self.client.now(), versions)
         with self._lock:
             # Everywhere, and what we apply narrowed to tenants; what controllers make of it need not bear the label.
             for topic in topics_for(wanted):
@@ -106,7 +111,7 @@ class Lookout:
             for kind, objects in spaces.get(name, {}).items():
                 seen.objects[kind] = seen.objects.get(kind, []) + objects
         try:
-            if is_ready(self.client, seen, ticket.refs, ticket.begun, elapsed, ticket.timeout):
+            if is_ready(self.client, seen, ticket.refs, ticket.begun, elapsed, ticket.timeout, ticket.versions):
                 ticket.seconds = elapsed
                 self._end(ticket)
         except PlatformError as error:

@@ -65,3 +65,8 @@ def counts(*pairs: tuple[str, int, int]) -> Readiness | None:
         if have < want:
             return progress(f"{have} of {want} replicas {word}")
     return None
+
+
+def version_of(obj: Obj) -> int:
+    """Return at which version an object was read, 0 when it does not say: of one kind, what was written later has the higher one."""
+    return int(obj["metadata"].get("resourceVersion") or 0)

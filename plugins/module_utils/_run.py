@@ -14,6 +14,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils import _claims,
 from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import version_of
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, Ref, Resources, phase_of
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Store, content_hash, numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._transaction import Transaction
@@ -22,8 +23,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._wait import wa
 # Between the gateway's word that it took the new route and the end of the pods it sent traffic to before. Envoy Gateway gives its word when its
 # proxy has the route; others may be a moment behind, and the pods themselves go on answering while they drain.
 SETTLE_SECONDS = 1.0
-# Waits until objects are ready, at most so many seconds, and returns how long it took. Raises NotReady.
-Waiter = Callable[[list[Ref], float], float]
+# Waits until objects are ready, at most so many seconds and none seen at an earlier version than given, and returns how long it took. Raises NotReady.
+Waiter = Callable[[list[Ref], float, Mapping[Ref, int]], float]
 
 
 class Run:
@@ -51,6 +52,8 @@ class Run:
         self.unrecorded = {number for number in self.kept if number > self.record.written}
         self.deadline = time.monotonic() + float(options["wait_timeout"])
         self.new_tenant = self.resources.get(Ref("v1", "Namespace", "", self.namespace)) is None
+        # Somebody's tenant, of which nobody knows any more what serves: a first deploy that fails leaves it where it is.
+        self.without_record = not self.new_tenant and self.record.stored is None
         stand_in = (self.namespace, str(options["preflight_namespace"])) if self.new_tenant and self.dry else None
         force = bool(options.get("force_conflicts"))
         touch = self.transaction.touch
@@ -59,6 +62,8 @@ class Run:
         self.outcomes_late = False
         self.done: list[Change] = []
         self.warnings: list[str] = []
+        # At which versions the server has what this run wrote: a watch that has not come to them yet shows what was before.
+        self.versions: dict[Ref, int] = {}
         self.wrote = False
         self.waited = 0.0
         self.removed_tenant = False
@@ -147,6 +152,7 @@ class Run:
         late = False
         try:
             self.engine.execute(plan)
+            self.versions.update({change.ref: version_of(change.after) for change in plan.effective() if change.after})
             late = self.outcomes_late
         finally:
             if not late:
@@ -155,7 +161,7 @@ class Run:
     def wait(self, objects: Iterable[dict[str, Any]]) -> None:
         """Wait until these objects are ready. Raises NotReady."""
         if not self.dry:
-            self.waited += self.waiter([Ref.of(obj) for obj in objects], max(1.0, self.deadline - time.monotonic()))
+            self.waited += self.waiter([Ref.of(obj) for obj in objects], max(1.0, self.deadline - time.monotonic()), self.versions)
 
     def bring_up(self, objects: Sequence[dict[str, Any]], plan: Plan) -> None:
         """Apply workloads, wave by wave, and wait for all of them at once.

@@ -48,6 +48,11 @@ def numbered(objects: Sequence[dict[str, Any]], number: int) -> list[dict[str, A
     return replaced
 
 
+def record_ref(tenant: str) -> Ref:
+    """Return which Secret is a tenant's record."""
+    return Ref("v1", "Secret", SYSTEM_NAMESPACE, f"release-{tenant}-record")
+
+
 @dataclass
 class Record:
     """What is known of a tenant.
@@ -102,7 +107,8 @@ class Store:
 
     def load(self) -> Record:
         """Return the tenant's record; an empty one when there is none. Raises PlatformError when it cannot be understood."""
-        secret = self.resources.get(self._ref("record"))
+        ref = record_ref(self.tenant)
+        secret = self.resources.get(ref)
         if secret is None:
             return Record()
         try:
@@ -114,7 +120,7 @@ class Store:
             proven = set(document["proven"] if "proven" in document else self.kept().keys() - {numbers["pending"]})
             return Record(**numbers, proven=proven, highest=highest, objects=entries, stored=secret, written=highest)
         except (KeyError, TypeError, ValueError) as error:
-            raise PlatformError(f"{self._ref('record')}: the record of tenant {self.tenant} cannot be read ({error!r}); restore it from a backup") from error
+            raise PlatformError(f"{ref}: the record of tenant {self.tenant} cannot be read ({error!r}); restore it from a backup") from error
 
     def opened(self) -> tuple[Record, dict[int, Kept]]:
         """Return the record with what a killed run may have made noted as intents, and the kept revisions."""
@@ -137,7 +143,7 @@ class Store:
         if record.stored is None and not record.objects and record.highest == 0:
             return False
         self.before_write()
-        ref = self._ref("record")
+        ref = record_ref(self.tenant)
         secret = self._secret(ref, RECORD_TYPE, {}, {}, {"record": content})
         try:
             if record.stored is None:
@@ -161,7 +167,7 @@ class Store:
     def forget(self) -> bool:
         """Delete the record. Returns whether there was one."""
         self.before_write()
-        return self.resources.delete(self._ref("record"))
+        return self.resources.delete(record_ref(self.tenant))
 
     def kept(self) -> dict[int, Kept]:
         """Return the complete revisions by number. A set of which a killed run wrote only a part is left out."""

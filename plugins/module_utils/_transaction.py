@@ -18,7 +18,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._client import 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._journal import Journal
 from ansible_collections.barberpro.platform.plugins.module_utils._lease import Held, Lease, shown
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import TENANT_LABEL, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._store import record_ref
 
 STATES = ("inspected", "begun", "renewed", "intended", "done", "ended")
 
@@ -87,7 +88,7 @@ class Transaction:
         except PlatformError:
             self.lease.release()
             raise
-        document = _journal.taken(found, self.run) if found and not found["closed"] else _journal.opened(self.run)
+        document = _journal.taken(found, self.run) if found and not found["closed"] else self._opened()
         self.journal.save(document)
         return document
 
@@ -97,8 +98,20 @@ class Transaction:
         document = self.left()
         self._refuse(document)
         if document is None or document["closed"]:
-            document = _journal.opened(self.run)
+            document = self._opened()
         self.journal.save(_journal.intended({**document, "run": self.run}, step, undo, self.journal.now()))
+
+    def _opened(self) -> _journal.Document:
+        """Return the journal of a run that begins. One that has nothing to return to says whether it finds the tenant there all the same."""
+        return {**_journal.opened(self.run), "unrecorded": self.run.get("previous") is None and self._unrecorded()}
+
+    def _unrecorded(self) -> bool:
+        """Return whether the tenant has a namespace although it has no record: what serves there is not known, and is no first deploy's to remove."""
+        resources = self.journal.resources
+        if resources.get(record_ref(self.tenant)) is not None:
+            return False
+        namespaces = resources.list("v1", "Namespace", labels=f"{TENANT_LABEL}={self.tenant}", terse=True)
+        return any(not item["metadata"].get("deletionTimestamp") for item in namespaces)
 
     @property
     def begun(self) -> bool:
@@ -135,8 +148,11 @@ class Transaction:
         """Record the outcome of a step. Raises Held when another run has taken the lease, or the playbook was killed."""
         self.lease.guard()
         document = self.journal.load()
-        if document is not None and document["run"]["id"] == self.run["id"]:
-            self.journal.save(_journal.done(document, step, self.journal.now()))
+        if document is None:
+            return
+        if document["run"]["id"] != self.run["id"]:
+            raise self.lease.superseded()
+        self.journal.save(_journal.done(document, step, self.journal.now()))
 
     def end(self, outcome: str) -> bool:
         """Close the journal, unless ``outcome`` is "open" (the next run must clear up), and let the lease go. Returns whether there was one.

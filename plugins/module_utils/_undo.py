@@ -15,7 +15,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._lease import H
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant
 from ansible_collections.barberpro.platform.plugins.module_utils._renaming import host_in
 from ansible_collections.barberpro.platform.plugins.module_utils._run import SETTLE_SECONDS, Run, conclude, in_phase
-from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
+from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered, record_ref
 
 # Limits of a smaller revision would keep the two from standing side by side: they come last. Those that give room come first.
 _LIMITS = frozenset({"ResourceQuota", "LimitRange"})
@@ -57,6 +57,11 @@ def _remove_first_deploy(run: Run) -> None:
             f"tenant {run.tenant}: revision r{run.record.finished} has been finished before, so this was no first deploy; "
             f"call state reverted with previous: {run.record.finished}"
         )
+    if _was_there(run):
+        raise PlatformError(
+            f"tenant {run.tenant}: namespace {run.namespace} was there before this deploy, and {record_ref(run.tenant)}, which would say what served in it, "
+            "was not: nothing is removed, and what this run has changed stays beside it until a deploy succeeds"
+        )
     run.number = None
     if not run.record.objects and not run.kept and run.record.pending is None:
         run.release_hosts("")
@@ -69,6 +74,14 @@ def _remove_first_deploy(run: Run) -> None:
         run.record.objects.clear()
         run.drop_revisions(list(run.kept))
         run.save()
+
+
+def _was_there(run: Run) -> bool:
+    """Return whether the run that is undone found the tenant there without a record; its journal says so, or the caller where it keeps none."""
+    journal = run.transaction.journal.load() if run.transaction.run else None
+    if journal is None or journal["closed"]:
+        return bool(run.options.get("without_record"))
+    return bool(journal.get("unrecorded"))
 
 
 def rolled_back(run: Run) -> None:

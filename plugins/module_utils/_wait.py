@@ -9,11 +9,12 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, PROGRESS, READY, Readiness
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, PROGRESS, READY, Readiness, version_of
 from ansible_collections.barberpro.platform.plugins.module_utils._readiness import Related, assess, own_pods
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._watch import Topic, Watch
@@ -98,8 +99,8 @@ def topics_for(refs: Iterable[Ref]) -> list[Topic]:
     return sorted(topics, key=repr)
 
 
-def wait_ready(client: Client, refs: Iterable[Ref], timeout: float) -> float:
-    """Wait until all objects are ready. Returns the seconds it took.
+def wait_ready(client: Client, refs: Iterable[Ref], timeout: float, versions: Mapping[Ref, int] = MappingProxyType({})) -> float:
+    """Wait until all objects are ready, none of them as it was before it had its version in ``versions``. Returns the seconds it took.
 
     Raises NotReady as soon as one has failed for good, or after ``timeout`` seconds, with the state of all that are not ready.
     """
@@ -112,17 +113,19 @@ def wait_ready(client: Client, refs: Iterable[Ref], timeout: float) -> float:
         while True:
             seen = Seen({kind: watch.of(kind) for kind in watch.kinds()})
             elapsed = time.monotonic() - started
-            if is_ready(client, seen, wanted, begun, elapsed, timeout):
+            if is_ready(client, seen, wanted, begun, elapsed, timeout, versions):
                 return elapsed
             watch.wait(min(LOOK_SECONDS, timeout - elapsed))
 
 
-def is_ready(client: Client, seen: Seen, wanted: list[Ref], begun: float, elapsed: float, timeout: float) -> bool:
+def is_ready(
+    client: Client, seen: Seen, wanted: list[Ref], begun: float, elapsed: float, timeout: float, versions: Mapping[Ref, int]
+) -> bool:
     """Return whether all of these objects are ready after ``elapsed`` seconds of waiting, which began at ``begun`` (the server's clock).
 
-    Raises NotReady when one has failed for good, or the time is up.
+    One that is seen at an earlier version than it has in ``versions`` is not. Raises NotReady when one has failed for good, or the time is up.
     """
-    states = _look(client, seen, wanted, begun)
+    states = _look(client, seen, wanted, begun, versions)
     waiting = {ref: state for ref, state in states.items() if state[0].outcome != READY}
     if not waiting:
         return True
@@ -134,13 +137,21 @@ def is_ready(client: Client, seen: Seen, wanted: list[Ref], begun: float, elapse
     return False
 
 
-def _look(client: Client, seen: Seen, wanted: list[Ref], begun: float) -> dict[Ref, tuple[Readiness, dict[str, Any] | None]]:
+def _look(client: Client, seen: Seen, wanted: list[Ref], begun: float, versions: Mapping[Ref, int]) -> dict[Ref, tuple[Readiness, dict[str, Any] | None]]:
     """Return the readiness of each object, and the object where there is one."""
     live = {Ref.of(obj): obj for kind in {ref.kind for ref in wanted} for obj in seen.of(kind)}
     # Warnings of before this wait may be about what has been mended since.
     recent = [event for event in seen.of("Event") if _last_seen(event) >= _stamp(begun - 5)]
     related = Related(seen.of("Pod"), seen.of("ReplicaSet"), recent, client.now())
-    return {ref: (assess(live[ref], related), live[ref]) if ref in live else (Readiness(PROGRESS, "it does not exist (yet)"), None) for ref in wanted}
+    states: dict[Ref, tuple[Readiness, dict[str, Any] | None]] = {}
+    for ref in wanted:
+        if ref not in live:
+            states[ref] = Readiness(PROGRESS, "it does not exist (yet)"), None
+        elif version_of(live[ref]) < versions.get(ref, 0):
+            states[ref] = Readiness(PROGRESS, "what was written last is not seen yet"), None
+        else:
+            states[ref] = assess(live[ref], related), live[ref]
+    return states
 
 
 def _stamp(epoch: float) -> str:

@@ -37,7 +37,8 @@ options:
       - V(promoted) moves the route to the revision, waits until the gateway has accepted it and records the revision as current.
       - V(monitored) applies the monitoring objects.
       - V(finished) deletes what the revision does not own and trims the history.
-      - V(reverted) undoes an unfinished run, the route first. A first deploy is removed with its namespace.
+      - V(reverted) undoes an unfinished run, the route first. A first deploy is removed with its namespace,
+        but not where its journal (O(run)) says that the tenant was there before it and only its record was not.
       - V(rolled_back) brings a kept revision up, moves the route back to it and deletes what it does not own.
     type: str
     required: true

@@ -34,7 +34,8 @@ options:
       - V(begun) takes the lease and an open journal over, to clear it up.
       - V(renewed) renews the lease, if this run has it, for the C(lease_seconds) of O(run), before something that cannot renew it.
       - V(intended) records the intent of O(step) with what its undo needs, V(done) its outcome.
-      - V(ended) closes the journal and lets the lease go.
+      - V(ended) closes the journal of this run and lets the lease go. One that this run goes on with is its own with its first write; where nothing
+        was left to write, call V(begun) before.
     type: str
     required: true
     choices: [inspected, begun, renewed, intended, done, ended]
@@ -112,6 +113,9 @@ journal:
     previous:
       description: The revision that served before, null when there was none.
       type: int
+    unrecorded:
+      description: Whether the tenant was there with no record of what served, so that what the run makes is not removed as a first deploy is.
+      type: bool
     steps:
       description: C(step), C(intended) and C(done) (times of the API server, C(done) null when the outcome is unknown) and C(undo).
       type: list

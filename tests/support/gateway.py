@@ -17,6 +17,7 @@ class Gateway(threading.Thread):
         super().__init__(daemon=True, name="watch of the gateway")
         self.client = client
         self.stopped = threading.Event()
+        # Namespaces, and routes as NAMESPACE/NAME.
         self.refuse: set[str] = set()
 
     def run(self) -> None:
@@ -31,7 +32,7 @@ class Gateway(threading.Thread):
     def answer(self, resources: Resources, route: dict[str, Any]) -> None:
         metadata = route["metadata"]
         said = [c["observedGeneration"] for p in route.get("status", {}).get("parents", []) for c in p["conditions"]]
-        if metadata["namespace"] in self.refuse or (said and min(said) == metadata["generation"]):
+        if {metadata["namespace"], f"{metadata['namespace']}/{metadata['name']}"} & self.refuse or (said and min(said) == metadata["generation"]):
             return
         now = "2026-01-01T00:00:00Z"
         conditions = [

@@ -179,6 +179,26 @@ def test_a_gateway_that_is_silent_fails_its_tenant_alone(three: list[Shop], gate
     assert "has not answered yet" in told["tenants"][0]["msg"]
 
 
+def test_a_route_that_the_gateway_has_not_taken_over_yet_leaves_what_served_before(shop: Shop, gateway: Gateway) -> None:
+    """The watch of routes is at work already, for the one of the test: it shows the route of customers as it was accepted before."""
+
+    def with_preview(image: str) -> list[dict[str, Any]]:
+        objects = shop.set(image=image)
+        main = next(obj for obj in objects if obj["kind"] == "HTTPRoute")
+        metadata = {**main["metadata"], "name": "preview-@revision@", "annotations": {"barberpro.platform/phase": "workloads"}}
+        return [*objects, {**main, "metadata": metadata}]
+
+    assert results(call([shop], [with_preview("shop:1")])) == ["changed"]
+    gateway.refuse.add(f"{shop.namespace}/main")
+    try:
+        told = call([shop], [with_preview("shop:2")], wait_timeout=15)
+    finally:
+        gateway.refuse.discard(f"{shop.namespace}/main")
+    assert results(told) == ["failed"], told
+    assert f"HTTPRoute {shop.namespace}/main is not ready after" in told["tenants"][0]["msg"]
+    assert "Deployment/booking-r1" in shop.kubectl.names("deploy", shop.namespace)
+
+
 def test_templates_are_rendered_with_shared_and_own_variables(three: list[Shop], tmp_path: Any) -> None:
     folder = tmp_path / "templates" / "infrastructure"
     folder.mkdir(parents=True)

@@ -134,6 +134,20 @@ def test_a_system_that_does_not_tell_its_boot(monkeypatch: pytest.MonkeyPatch) -
     assert _lease.process_started(1) is None
 
 
+def test_a_run_that_was_overtaken_in_a_step_notes_no_outcome_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its step was none of this collection's modules, so that nothing renewed the lease meanwhile."""
+    transaction = _transaction.Transaction(mock.Mock(), "x", {"id": "b"})
+    monkeypatch.setattr(transaction.journal, "load", lambda: document(steps=steps("database")))
+    save = mock.Mock()
+    monkeypatch.setattr(transaction.journal, "save", save)
+    with pytest.raises(_lease.Held, match=r"^tenant x: another run has changed it since this one looked at it, so this one stops before its next write"):
+        transaction.done("database")
+    save.assert_not_called()
+    # Whoever has removed the tenant has removed the journal with it.
+    monkeypatch.setattr(transaction.journal, "load", lambda: None)
+    transaction.done("database")
+
+
 def test_a_task_of_a_killed_playbook_neither_renews_its_lease_nor_notes_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     resources = mock.Mock()
     transaction = _transaction.Transaction(resources, "x", {"id": "1"})

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.barberpro.platform.plugins.module_utils._store import Record
 
 from tests.support.api_stand_in import StandIn, secret, stand_in
 from tests.support.loopback import Reply, Request
@@ -64,6 +65,7 @@ def written(path: str, task: str, place: str, key: str) -> str:
 SERVING = written("rollback/rehearse.yml", "Read the revision that serves", "barberpro.platform.release_info", "revision")
 NOTED = f"({written('offboard/inspect.yml', 'Remember whether there is anything', 'ansible.builtin.set_fact', '__pipeline_noted')}) | list"
 EXPORTED = {"__pipeline_leaving": {"signed": False, "record": {"steps": [{"step": "export"}]}}}
+BACK = "{{ 'shop' | barberpro.platform.run_identity('roll back') }}"
 NEW_KEY = {"key": {"existed": False}}
 # What is known, what is asked of it, and the answer. A roll back has taken the revision that serves through a variable.
 ASKED: dict[str, tuple[dict[str, Any], str, Any]] = {
@@ -163,13 +165,26 @@ class Tenant:
 
         self.api.answers.update({f"GET {path}": item, f"PUT {path}": put, f"POST {path.rpartition('/')[0]}": put})
 
-    def leave(self, previous: int | None, *names: str, operation: str = "deploy", **undo: Any) -> None:
+    def leave(self, previous: int | None, *names: str, operation: str = "deploy", content: str | None = "other", **undo: Any) -> None:
         """Have a run be killed after it has begun these steps."""
-        run = {"id": "killed", "operation": operation, "content": "other", "user": "ana", "host": "r7", "began": "t"}
+        run = {"id": "killed", "operation": operation, "content": content, "user": "ana", "host": "r7", "began": "t"}
         document = {"run": run, "previous": previous, "steps": steps(*names, **undo), "closed": None, "outcome": None}
         item = secret("barberpro-system", "journal-shop", journal=json.dumps(document))
         item["metadata"]["resourceVersion"] = "1"
         self._keep(JOURNAL, item)
+
+    def keep(self, current: int, *numbers: int) -> None:
+        """Have revisions be kept, all of runs that ended well, of which ``current`` serves. Of their objects nothing is read."""
+        record = Record(current=current, finished=current, highest=max(numbers), proven=set(numbers)).document()
+        self.api.answers[f"GET /api/v1/{SYSTEM}/secrets/release-shop-record"] = secret("barberpro-system", "release-shop-record", record=json.dumps(record))
+        kept = []
+        for number in numbers:
+            item = secret("barberpro-system", f"release-shop-r{number}-0")
+            item["metadata"].update(
+                labels={"barberpro.platform/revision": f"r{number}", "barberpro.platform/tenant": "shop"}, annotations={"barberpro.platform/chunks": "1"}
+            )
+            kept.append(item)
+        self.api.items(f"/api/v1/{SYSTEM}/secrets", *kept)
 
     def journal(self) -> dict[str, Any]:
         """Return the journal as it is now."""
@@ -189,7 +204,7 @@ class Tenant:
         includes: list[dict[str, Any]] = []
         for name in files:
             if name == "end.yml":
-                includes.append({"ansible.builtin.set_fact": {"__pipeline_error": "stage validation failed: no such image."}})
+                includes.append({"ansible.builtin.set_fact": {"__pipeline_error": facts.get("__pipeline_error", "stage validation failed: no such image.")}})
             include = {"ansible.builtin.include_role": {"name": "barberpro.platform.pipeline", "tasks_from": name, "public": True}}
             includes.append({"block": [include], "rescue": [{"ansible.builtin.debug": {"msg": "FAILED {{ ansible_failed_result.msg }}"}}]})
         look = {"name": "shop", "run": {"id": "next", "operation": "deploy"}, "state": "inspected"}
@@ -199,6 +214,7 @@ class Tenant:
             "tasks": [
                 {"ansible.builtin.set_fact": run}, *([inspect] if "recover.yml" in files else []), *includes,
                 {"ansible.builtin.debug": {"msg": "SAID{{ __pipeline_undo_sentence }}"}},
+                {"ansible.builtin.debug": {"msg": "TO r{{ __pipeline_to | default('') }} BY {{ __pipeline_left.next }}"}},
             ],
         })  # fmt: skip
 
@@ -222,8 +238,15 @@ def test_a_key_stays_where_the_rows_that_it_seals_could_not_be_counted(tenant: T
     """Although the same playbook has dropped the empty schema of a killed run before."""
     tenant.leave(None, "key", "database", key={"existed": False}, database={"existed": False, "schema": "t_1"})
     said = tenant.play(
-        "undo.yml", "end.yml", database_undone="dropped the empty schema t_1", database_dropped=True, database_schema="t_1", __pipeline_platform={"vault": {}},
-        database_admin_user="postgres", database_admin_password="x", database_name="barberpro",
+        "undo.yml",
+        "end.yml",
+        database_undone="dropped the empty schema t_1",
+        database_dropped=True,
+        database_schema="t_1",
+        __pipeline_platform={"vault": {}},
+        database_admin_user="postgres",
+        database_admin_password="x",
+        database_name="barberpro",
     )
     assert "NOT undone: database: " in said, said
     assert "Destroy the key that this run made" in said
@@ -270,3 +293,68 @@ def test_a_scratch_schema_that_cannot_be_dropped_is_left_to_the_next_run(tenant:
     assert "SAID NOT undone: rehearsal: " in said
     journal = tenant.journal()
     assert (journal["closed"], journal["steps"][0]["step"], journal["steps"][0]["done"]) == (None, "rehearsal", None)
+
+
+def test_a_run_that_goes_on_with_a_killed_one_and_finds_nothing_left_to_write_closes_its_journal(tenant: Tenant) -> None:
+    tenant.leave(3, "rolled_back", "settings", operation="roll back", content="r2")
+    said = tenant.play(
+        "end.yml",
+        __pipeline_identity=BACK,
+        __pipeline_plan={"content_hash": "r2"},
+        __pipeline_left={"next": "adopt"},
+        __pipeline_error="",
+    )
+    assert "NOT undone" not in said, said
+    journal = tenant.journal()
+    assert (journal["outcome"], journal["previous"], journal["run"]["content"]) == ("succeeded", 3, "r2")
+    assert journal["run"]["id"] != "killed"
+    assert tenant.api.answers[f"GET {LEASE}"]["spec"]["holderIdentity"] is None
+
+
+def test_one_that_went_on_and_was_overtaken_closes_nothing(tenant: Tenant) -> None:
+    tenant.leave(3, "rolled_back", operation="roll back", content="r2")
+    said = tenant.play(
+        "end.yml",
+        __pipeline_identity=BACK,
+        __pipeline_plan={"content_hash": "r2", "fence": 4},
+        __pipeline_left={"next": "adopt"},
+        __pipeline_error="",
+    )
+    assert "SAID NOT undone: journal: tenant shop: another run has changed it since this one looked at it" in said, said
+    assert (tenant.journal()["closed"], tenant.journal()["run"]["id"]) == (None, "killed")
+
+
+@pytest.mark.parametrize(
+    ("current", "kept", "content", "asked", "chosen"),
+    [
+        (2, (1, 2, 3), "r2", None, "TO r2 BY adopt"),  # killed behind the switch: the one before is another one by now
+        (3, (1, 2, 3), "r2", "", "TO r2 BY adopt"),  # killed before it; a survey sends a blank
+        (2, (2, 3), "r2", None, "TO r2 BY adopt"),
+        (2, (1, 2, 3), None, None, "TO r2 BY undo"),  # of a fleet, which had named none
+        (2, (1, 2, 3), "r2", "1", "TO r1 BY undo"),
+    ],
+)
+def test_a_killed_return_is_repeated_to_where_it_was_going(
+    tenant: Tenant, current: int, kept: tuple[int, ...], content: str | None, asked: str | None, chosen: str
+) -> None:
+    tenant.keep(current, *kept)
+    tenant.leave(3, "rolled_back", operation="roll back", content=content)
+    named = {} if asked is None else {"to_revision": asked}
+    said = tenant.play("rollback/validation.yml", __pipeline_identity=BACK, __pipeline_plan={}, __pipeline_dry=True, **named)
+    assert chosen in said, said
+    assert "FAILED revision r" in said
+
+
+def test_after_a_deploy_that_was_killed_behind_its_promotion_the_one_before_it_is_returned_to(tenant: Tenant) -> None:
+    tenant.keep(4, 1, 2, 3, 4)
+    tenant.leave(3, "staged", "promoted")
+    said = tenant.play("rollback/validation.yml", __pipeline_identity=BACK, __pipeline_plan={}, __pipeline_dry=True)
+    assert "TO r3 BY undo" in said, said
+
+
+def test_a_tenant_without_an_earlier_revision_is_told_what_is_kept(tenant: Tenant) -> None:
+    tenant.keep(3, 3)
+    said = tenant.play("rollback/validation.yml", __pipeline_identity=BACK, __pipeline_plan={})
+    assert "FAILED Tenant shop has no earlier revision that is kept and ended well: choose one of 3 with -e to_revision=NUMBER. Nothing was changed." in said, (
+        said
+    )
