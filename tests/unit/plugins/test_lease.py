@@ -6,7 +6,6 @@ import copy
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ import pytest
 from ansible_collections.barberpro.platform.plugins.filter.run_identity import run_identity
 from ansible_collections.barberpro.platform.plugins.module_utils import _lease, _transaction
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
+
+from tests.support.waiting import until
 
 NOBODY = 2**22 + 1  # above the kernel's highest pid
 
@@ -147,8 +148,8 @@ def test_a_process_that_nobody_has_buried_is_dead(server: Server) -> None:
     first.acquire()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    deadline = time.monotonic() + 30
-    while _lease.lives(first.run) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    lease(server, "roll back").acquire()
+    assert until(lambda: _lease.lives(first.run), "the process to be dead", 30, good=lambda alive: not alive) is False
+    second = lease(server, "roll back")
+    second.acquire()
+    assert second.holder()[1]["id"] == second.run["id"]
     process.communicate()
