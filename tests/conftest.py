@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         items.sort(key=lambda item: _FIRST.index(_group(item)) if _group(item) in _FIRST else len(_FIRST))
 
 
-_FIRST = ("e2e", "e2e-beside", "simulated", "e2e-killed", "molecule", "postgresql")
+_FIRST = ("e2e", "e2e-beside", "simulated", "e2e-killed", "molecule", "production", "postgresql")
 
 
 def _group(item: pytest.Item) -> str:
@@ -39,6 +39,8 @@ def _group(item: pytest.Item) -> str:
     place = item.path.relative_to(ROOT).parts
     if place[:2] == ("tests", "molecule"):
         return "molecule"
+    if place[:3] == ("tests", "integration", "production"):
+        return "production"  # which has a cluster of its own
     if marker := item.get_closest_marker("cluster"):
         return "-".join(["e2e", *marker.args])
     if item.get_closest_marker("simulated"):
