@@ -71,7 +71,7 @@ def waiting(watch: Shown, ref: Ref, version: int, timeout: float = 600) -> Itera
     """Wait for an object that was written at a version, aside."""
     lookout = Lookout(SimpleNamespace(now=lambda: 0.0))  # type: ignore[arg-type]
     lookout.watch = watch  # type: ignore[assignment]
-    with ThreadPoolExecutor(1) as pool, lookout:
+    with lookout, ThreadPoolExecutor(1) as pool:
         yield pool.submit(lookout.wait, [ref], timeout, {ref: version})
 
 
