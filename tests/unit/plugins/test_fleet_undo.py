@@ -123,30 +123,28 @@ def test_a_run_that_was_overtaken_leaves_the_tenant_to_who_has_it(new: Kept, mon
     assert "DELETE" not in {request.method for request in kept.log}
 
 
-@pytest.fixture
-def last_save_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record of a run that has ended well with r2 cannot be written."""
+def fail_to_save(monkeypatch: pytest.MonkeyPatch, finished: int) -> None:
+    """Have the record of a run that has ended well with this revision not be written."""
     save = Store.save
 
     def saved(store: Store, asked: Record) -> bool:
-        if asked.finished == 2:
+        if asked.finished == finished:
             raise PlatformError("no answer")
         return save(store, asked)
 
     monkeypatch.setattr(Store, "save", saved)
+
+
+@pytest.fixture
+def last_save_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of a run that has ended well with r2 cannot be written."""
+    fail_to_save(monkeypatch, 2)
 
 
 @pytest.fixture
 def first_save_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record of a run that has ended well with r1 cannot be written."""
-    save = Store.save
-
-    def saved(store: Store, asked: Record) -> bool:
-        if asked.finished == 1:
-            raise PlatformError("no answer")
-        return save(store, asked)
-
-    monkeypatch.setattr(Store, "save", saved)
+    fail_to_save(monkeypatch, 1)
 
 
 @pytest.fixture
