@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import datetime
-import importlib
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import CheckFailed, Clients, Param, check, plural, subject
+from ansible_collections.barberpro.platform.plugins.module_utils._dns import TIMEOUT, NameServers, plain
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._web import SITE, Site, split_address
-
-TIMEOUT = 5.0  # seconds for one answer
 
 
 @check(
@@ -24,64 +22,32 @@ TIMEOUT = 5.0  # seconds for one answer
     subject("{name}"),
     name=Param("Name to ask for.", required=True),
     address=Param("Expected address (or, for a CNAME, name).", required=True),
-    server=Param("IP or name of the server to ask (default the resolvers of the runner)."),
-    port=Param("Port of the server.", type="int", default=53),
+    server=Param("IP or name of the server to ask."),
+    zone=Param("Without C(server): zone whose own name servers are asked; the resolvers of the runner where these do not answer, or without it."),
+    port=Param("Port of the server, or of those of the zone.", type="int", default=53),
     type=Param("Type of the record.", default="A", choices=("A", "AAAA", "CNAME")),
 )
 def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
-    """The name has the address, or is an alias of the name, asked of the given server; an alias that is answered by its addresses counts."""
-    name, kind, expected = params["name"], params["type"], _plain(params["address"])
+    """The name has the address, or is an alias of the name, asked of the given server or the zone's own; an alias that is answered by its addresses counts."""
+    name, kind, expected = params["name"], params["type"], plain(params["address"])
     try:
-        library = importlib.import_module("dns.resolver")
-        errors = importlib.import_module("dns.exception")
-    except ImportError as error:
-        raise CheckFailed(f"the Python package dnspython is needed ({error})", "install it for the interpreter that runs this", final=True) from error
-    resolver = library.Resolver(configure=not params["server"])
-    where = "the runner's resolvers"
-    if params["server"]:
-        where = f"{params['server']}:{params['port']}"
-        try:
-            resolver.nameservers = [socket.getaddrinfo(params["server"], None)[0][4][0]]
-        except OSError as error:
-            raise CheckFailed(f"name server {params['server']} is unknown: {error}", "correct the parameter server") from error
-        resolver.port = params["port"]
-    resolver.lifetime = TIMEOUT
-    try:
-        answer = resolver.resolve(name, kind, search=False)
-    except library.NXDOMAIN as error:
-        raise CheckFailed(f"{name} does not exist, says {where}", "see whether the record was written to the zone") from error
-    except library.NoAnswer as error:
+        servers = NameServers(params["server"], params["port"], params["zone"])
+        answer = servers.ask(name, kind)
+    except PlatformError as error:
+        problem, _, step = str(error).rpartition("; ")
+        raise CheckFailed(problem, step, final=isinstance(error.__cause__, ImportError)) from error
+    if not answer.exists:
+        raise CheckFailed(f"{name} does not exist, says {answer.said}", "see whether the record was written to the zone")
+    if not answer.values:
         # Some providers answer for an alias with the addresses of what it names.
-        shared = sorted(_addresses(resolver, name, errors) & _addresses(resolver, expected, errors)) if kind == "CNAME" else []
+        shared = sorted(servers.addresses(name) & servers.addresses(expected)) if kind == "CNAME" else []
         if shared:
-            return f"{name} is {', '.join(shared)} as {expected} is, says {where}"
-        raise CheckFailed(f"{name} has no {kind} record, says {where}", "see whether the record was written to the zone") from error
-    except errors.DNSException as error:
-        raise CheckFailed(f"{where} does not answer for {name}: {type(error).__name__}", "check that the name server runs") from error
-    found = sorted(_plain(record.to_text()) for record in answer)
-    if expected not in found:
-        raise CheckFailed(f"{name} is {', '.join(found)} instead of {expected}, says {where}", "correct the record, or wait for its TTL")
-    ttl = answer.rrset.ttl if answer.rrset is not None else 0
-    return f"{name} is {', '.join(found)} (TTL {ttl} s), says {where}"
-
-
-def _plain(text: str) -> str:
-    """Return an address in its shortest form, or a name in lower case without the last dot: each can be written in several ways."""
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return text.rstrip(".").lower()
-
-
-def _addresses(resolver: Any, name: str, errors: Any) -> set[str]:
-    """Return the addresses of a name, none when the resolver does not know it."""
-    found = set()
-    for kind in ("A", "AAAA"):
-        try:
-            found |= {_plain(record.to_text()) for record in resolver.resolve(name, kind, search=False)}
-        except errors.DNSException:
-            continue
-    return found
+            return f"{name} is {', '.join(shared)} as {expected} is, says {answer.said}"
+        raise CheckFailed(f"{name} has no {kind} record, says {answer.said}", "see whether the record was written to the zone")
+    if expected not in answer.values:
+        found = ", ".join(answer.values)
+        raise CheckFailed(f"{name} is {found} instead of {expected}, says {answer.said}", "correct the record, or wait for its TTL")
+    return f"{name} is {', '.join(answer.values)} (TTL {answer.ttl} s), says {answer.said}"
 
 
 @check(

@@ -120,8 +120,8 @@ options:
       - "C(reach): what a pod with the labels of a tenant's workload can connect to. C(namespace), C(image) and C(labels) (dictionary) (required); C(open)
         and C(closed) are lists of HOST:PORT; C(service_account) (default default); C(timeout) is seconds to wait for one connection (default 2);
         C(pull_secrets) is a list of names. Creates a pod that never becomes ready and removes it, so it is skipped in check mode."
-      - "C(dns): the name has the address, or is an alias of the name. C(name) and C(address) (required); C(server) (default the resolvers of the runner)
-        and C(port) (default 53); C(type) (default A). Where an alias (CNAME) is answered by the addresses of what it names, one in common will do."
+      - "C(dns): the name has the address, or is an alias of the name. C(name), C(address) (required); C(server), or C(zone), whose own servers are asked
+        (default the runner's resolvers); C(port) (default 53); C(type) (default A). An alias (CNAME) may be answered by an address of what it names."
       - "C(tls): the chain and the name verify and the certificate lasts. C(host) (required); C(address) (IP to connect to, default C(host)); C(port)
         (default 443); C(ca_file) (default the system's bundle); C(san) (default C(host)) must be among the subject alternative names; C(min_days) (default
         14)."

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import dns.resolver
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_edge import covers
+from ansible_collections.barberpro.platform.plugins.module_utils._dns import NameServers
 from ansible_collections.barberpro.platform.plugins.module_utils._web import split_address
 
 from tests.support import loopback
@@ -53,7 +55,48 @@ def test_dns_of_a_gateway_with_an_address_of_version_6(check: Check) -> None:
 
 def test_dns_that_is_silent(check: Check) -> None:
     found = check("dns", name=HOST, address="x", server="127.0.0.1", port=loopback.free_port())
-    assert re.search(rf"failed: 127\.0\.0\.1:\d+ does not answer for {re.escape(HOST)}: \w+; check that the name server runs", found)
+    assert re.search(rf"failed: 127\.0\.0\.1:\d+ gave no answer for {re.escape(HOST)}: \w+; check that the name server runs", found)
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes a server on loopback the resolver of the runner."""
+
+    def point(port: int) -> None:
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port = ["127.0.0.1"], port
+        monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+
+    return point
+
+
+ZONE = {"barberpro.test": ("NS", "ns.barberpro.test."), "ns.barberpro.test": ("A", "127.0.0.1")}
+
+
+def test_a_resolver_that_remembers_that_there_was_nothing(check: Check, runner: Callable[[int], None]) -> None:
+    """Behind the first deploy of a tenant it says so for a quarter of an hour; the zone's own servers know at once."""
+    with loopback.name_server(ZONE) as resolver, loopback.name_server({HOST: ("A", "10.0.0.7")}) as own:
+        runner(resolver)
+        asked = {"name": HOST, "address": "10.0.0.7", "port": own}
+        assert check("dns", **asked, zone="barberpro.test") == (
+            f"passed: {HOST} is 10.0.0.7 (TTL 60 s), says the name servers of zone barberpro.test (127.0.0.1)"
+        )
+        assert check("dns", **asked).startswith(f"failed: {HOST} does not exist, says the runner's resolvers; ")
+        assert NameServers("", own, "barberpro.test").ask(HOST, "A").values == ["10.0.0.7"]
+
+
+@pytest.mark.parametrize("known", [ZONE, {}], ids=["silent", "unknown"])
+def test_a_zone_whose_own_servers_cannot_be_asked(check: Check, runner: Callable[[int], None], known: dict[str, tuple[str, str]]) -> None:
+    with loopback.name_server({**known, HOST: ("A", "10.0.0.7")}) as resolver:
+        runner(resolver)
+        asked = {"name": HOST, "address": "10.0.0.7", "port": loopback.free_port()}
+        assert check("dns", **asked, zone="barberpro.test") == f"passed: {HOST} is 10.0.0.7 (TTL 60 s), says the runner's resolvers"
+
+
+def test_nobody_knows(check: Check, runner: Callable[[int], None]) -> None:
+    runner(loopback.free_port())
+    found = check("dns", name=HOST, address="10.0.0.7", zone="barberpro.test")
+    assert re.search(rf"failed: the runner's resolvers gave no answer for {re.escape(HOST)}: \w+; check that the name server runs", found)
 
 
 def test_tls(check: Check, tmp_path: Path) -> None:

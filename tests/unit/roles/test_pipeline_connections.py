@@ -51,7 +51,7 @@ def test_a_deploy_raises_before_and_lowers_after(own: int, tier: str, given: int
     commit = yaml.safe_load((ROLE / "tasks" / "commit.yml").read_text())
     assert [item["name"] for item in commit][1:] == ["Remove what the revision does not own", "Take back the connections that only a larger tier has"]
     assert holds(commit[2]["when"], **facts) is lowered
-    assert commit[2]["vars"]["database_connection_limit"] == "{{ __pipeline_connections }}"
+    assert commit[2]["vars"]["__pipeline_allowed"] == "{{ __pipeline_connections }}"
 
 
 RAISED = {"database": {"limit": "50"}}

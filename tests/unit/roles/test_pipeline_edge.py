@@ -26,7 +26,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[
         "vars_files": [str(ROOT / f"roles/{role}/vars/main.yml") for role in ("dns_tls", "pipeline")],
         "vars": {
             "pipeline_host": "palermo.barberpro.example", "pipeline_https_port": 443, "pipeline_http_port": 80, "pipeline_ca_file": "ca.pem",
-            "pipeline_gateway_address": "", "dns_tls_rfc2136_server": "10.0.0.2", "dns_tls_rfc2136_port": 53, "__pipeline_staged": {"revision": "r1"},
+            "pipeline_gateway_address": "", "dns_tls_zone": "barberpro.example", "dns_tls_provider": "rfc2136",
+            "dns_tls_rfc2136_server": "10.0.0.2", "dns_tls_rfc2136_port": 53, "__pipeline_staged": {"revision": "r1"},
             "ansible_python_interpreter": "{{ ansible_playbook_python }}", **record, **gate["vars"],
             # What record_due.yml leaves, without its question to the zone.
             "dns_tls_record": {"type": "{{ __dns_tls_record_type }}"},

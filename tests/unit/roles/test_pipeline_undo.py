@@ -358,3 +358,24 @@ def test_a_tenant_without_an_earlier_revision_is_told_what_is_kept(tenant: Tenan
     assert "FAILED Tenant shop has no earlier revision that is kept and ended well: choose one of 3 with -e to_revision=NUMBER. Nothing was changed." in said, (
         said
     )
+
+
+@pytest.mark.parametrize(("committed", "said", "last"), [
+    (False, "ERROR stage monitoring failed: the API server is away; .", ["dns_ssl", "monitoring"]),
+    (True, "ERROR r3 serves, is tested and watched, but tidying up behind it failed: the API server is away; "
+           "run again: the same release is gone on with from there.", ["monitoring", "tidying up"]),
+])  # fmt: skip
+def test_what_fails_behind_the_last_gate_is_not_told_as_a_stage(core: str, tmp_path: Path, committed: bool, said: str, last: list[str]) -> None:
+    names = ["validation", "infrastructure", "containers", "configuration", "testing", "dns_ssl", "monitoring"]
+    stages = [{"name": name, "result": "passed", "checks": []} for name in names[: None if committed else -1]]
+    facts = {
+        "__pipeline_committed": committed, "__pipeline_plan": {"revision": "r3"}, "__pipeline_gate": {"stages": stages, "ended": 1.0},
+        "__pipeline_stage_names": names, "__pipeline_budgets": dict.fromkeys(names, 60),
+    }  # fmt: skip
+    failed = {"ansible.builtin.include_role": {"name": "barberpro.platform.pipeline", "tasks_from": "failed.yml", "public": True}}
+    text = "ERROR {{ __pipeline_error }}; {{ __pipeline_next_step }}. {{ __pipeline_gate.stages[-2:] | map(attribute='name') | join(' AND ') }}"
+    told = ansible(core, tmp_path, {"all": {"hosts": {"shop": {"images": {}}}}}, {"tasks": [
+        {"ansible.builtin.set_fact": facts},
+        {"block": [{"ansible.builtin.fail": {"msg": "the API server is away"}}], "rescue": [failed, {"ansible.builtin.debug": {"msg": text}}]},
+    ]})  # fmt: skip
+    assert f"{said} {' AND '.join(last)}" in told, told
