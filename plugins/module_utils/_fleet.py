@@ -28,7 +28,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._render import 
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
 from ansible_collections.barberpro.platform.plugins.module_utils._store import content_hash
-from ansible_collections.barberpro.platform.plugins.module_utils._undo import reverted, rolled_back
+from ansible_collections.barberpro.platform.plugins.module_utils._undo import reverted, rolled_back, target_of
 
 STATES = ("deployed", "rolled_back")
 # Tenants that are read by one LIST: the name of each is in its selector, and their objects are in memory together.
@@ -89,6 +89,7 @@ def _tenant(fleet: _Fleet, asked: Mapping[str, Any], batch: Batch) -> dict[str, 
         if left is not None:
             shown["recovered"] = left.sentence(dry=fleet.check_mode)
         if left is not None and not fleet.check_mode:
+            options = _aimed(run, left)
             problem = _fleet_recover.clear_up(left, options, lambda changed: _run(fleet, changed))
             taken = left.following == "adopt" or bool(problem)
             shown |= {"changed": True, "recovered": left.sentence(problem)}
@@ -113,6 +114,16 @@ def _run(fleet: _Fleet, options: Mapping[str, Any], view: View | None = None) ->
     if run.transaction.run:
         run.transaction.run["previous"] = run.record.finished
     return run
+
+
+def _aimed(run: Run, left: _fleet_recover.Left) -> dict[str, Any]:
+    """Return the options of ``run`` with the revision that it returns to named: the one before what serves now, which clearing up may change.
+
+    Not where the run that was killed was itself on its way back: what serves now is then where it was going. Raises PlatformError when there is none.
+    """
+    if left.returning or run.options["state"] != "rolled_back":
+        return dict(run.options)
+    return {**run.options, "to_revision": target_of(run)}
 
 
 def _refuse_to_guess(run: Run, problem: str) -> None:

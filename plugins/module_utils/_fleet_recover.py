@@ -28,14 +28,15 @@ _DONE = {"adopt": "gone on with", "finish": "carried to its end", "undo": "undon
 class Left:
     """What an earlier run left open: what is to be done with it (``adopt``, ``finish`` or ``undo``), whose it was, and what served before it.
 
-    ``settled`` says that the tenant was at the end of that run already, only its journal was not; ``repeated``, that the run meant the same
-    as this one and was a return to the revision before, which must not be done twice.
+    ``settled`` says that the tenant was at the end of that run already, only its journal was not; ``returning``, that it was on its way back;
+    ``repeated``, that the run meant the same as this one and was a return to the revision before, which must not be done twice.
     """
 
     following: str
     who: str
     previous: int | None
     settled: bool
+    returning: bool
     repeated: bool
 
     def sentence(self, problem: str = "", *, dry: bool = False) -> str:
@@ -72,7 +73,7 @@ def left(run: Run) -> Left | None:
     settled = record.pending is None and record.current == record.finished != before and record.current is not None
     same = document["run"]["operation"] == transaction.run["operation"]
     back = same and steps[-1:] == ["rolled_back"] and run.options["state"] == "rolled_back" and run.options.get("to_revision") is None
-    return Left(following, shown(document["run"]), before if before in run.kept else record.finished, settled, settled and back)
+    return Left(following, shown(document["run"]), before if before in run.kept else record.finished, settled, "rolled_back" in steps, settled and back)
 
 
 def clear_up(found: Left, options: Mapping[str, Any], new: Callable[[Mapping[str, Any]], Run]) -> str:

@@ -86,7 +86,7 @@ def _was_there(run: Run) -> bool:
 
 def rolled_back(run: Run) -> None:
     """Return to a kept revision: workloads up, route, then the rest and the clearing up. What fails on the way is taken back."""
-    target, serving, finished = _target(run), run.record.current, run.record.finished
+    target, serving, finished = target_of(run), run.record.current, run.record.finished
     objects, leftovers = _stored(run, target)
     run.number = target
     plan = run.engine.plan(objects, remove=leftovers)
@@ -133,7 +133,8 @@ def _go_back(run: Run, serving: int, failure: PlatformError) -> None:
         raise PlatformError(f"{failure}; what this run had changed could not be taken back: {error}", **failure.details) from failure
 
 
-def _target(run: Run) -> int:
+def target_of(run: Run) -> int:
+    """Return the revision that a return goes to: the one named, or the newest before the current one that ended well. Raises PlatformError."""
     if run.record.current is None:
         raise PlatformError(f"tenant {run.tenant} has no current revision, so there is none to return to; deploy it first")
     if run.options.get("to_revision") is not None:

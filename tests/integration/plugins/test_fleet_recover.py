@@ -96,6 +96,31 @@ def test_a_rollback_killed_at_its_writes_goes_back_once(shops: Callable[[], Shop
         assert_closed(kubectl, shop)
 
 
+def test_a_rollback_after_a_deploy_that_was_killed_goes_back_once(shops: Callable[[], Shop], kubectl: Kubectl) -> None:
+    """Who asks for the revision before means the one before what serves at that moment, whether the killed deploy had moved the route or not."""
+    shop = shops()
+    ended, moved = set(), set()
+    for image in ("shop:1", "shop:2"):
+        ended.add(call([shop], [shop.set(image=image)], run=who(shop, image))["tenants"][0]["revision"])
+    for point in points():
+        number = point.number
+        before = call([shop], [shop.set(image=f"shop:next-{number}")], run=who(shop, f"next-{number}"))["tenants"][0]["revision"]
+        ended.add(before)
+        if not point.kills(partial(call, [shop], [shop.set(image=f"shop:killed-{number}")], run=who(shop, f"killed-{number}"))):
+            continue
+        serving = shop.backend().removeprefix("booking-")
+        target = max((name for name in ended if int(name[1:]) < int(serving[1:])), key=lambda name: int(name[1:]))
+        if state(shop)["finished"]:
+            ended.add(serving)
+        moved.add(serving != before)
+        dry = call([shop], state="rolled_back", run=who(shop, f"dry-{number}", "roll back"), check=True)
+        told = call([shop], state="rolled_back", run=who(shop, f"back-{number}", "roll back"))
+        assert results(told) == ["changed"], told
+        assert [dry["tenants"][0]["revision"], told["tenants"][0]["revision"], shop.backend()] == [target, target, f"booking-{target}"]
+        assert_closed(kubectl, shop)
+    assert moved == {True, False}
+
+
 def test_a_rollback_that_fails_is_undone_and_can_be_tried_again(shops: Callable[[], Shop], kubectl: Kubectl) -> None:
     shop = shops()
     for image in ("shop:1", "shop:2"):
