@@ -46,16 +46,15 @@ class Converged:
 
 
 def differences(wanted: Any, seen: Any, path: str = "") -> list[str]:
-    """Return the paths (``staff[1].name``) of what is wanted and not seen.
+    """Return the paths (``staff[1].name``) of what is wanted and not seen, or seen and not wanted (any more).
 
-    Fields that only the service knows (its defaults) are no difference; lists must match in length and order; ``9500`` and ``9500.0`` are
-    equal, ``true`` and ``1`` are not.
+    A service keeps the document as it was sent. Lists must match in length and order; ``9500`` and ``9500.0`` are equal, ``true`` and ``1`` are not.
     """
     if isinstance(wanted, Mapping) and isinstance(seen, Mapping):
         found = []
-        for key in wanted:
+        for key in [*wanted, *(key for key in seen if key not in wanted)]:
             inner = f"{path}.{key}" if path else str(key)
-            found += differences(wanted[key], seen[key], inner) if key in seen else [inner]
+            found += differences(wanted[key], seen[key], inner) if key in wanted and key in seen else [inner]
         return found
     if isinstance(wanted, list) and isinstance(seen, list):
         if len(wanted) != len(seen):
@@ -110,7 +109,7 @@ def converge(
     if not fields:
         return Converged(pod, before, before)
     if check_mode:
-        return Converged(pod, before, {**before, **wanted}, fields)
+        return Converged(pod, before, dict(wanted), fields)
     transaction = Transaction(Resources(client), str((run or {}).get("tenant") or ""), run)
     with transaction.step("settings", undo=lambda: {"before": before}):
         transaction.touch()
