@@ -72,6 +72,9 @@ class Lookout:
                 labels = None if topic.kind in _MADE_BY_OTHERS else TENANT_LABEL
                 self.watch.follow(Topic(topic.api_version, topic.kind, "", labels, topic.fields))
             self._tickets.append(ticket)
+            over = self._over.is_set()
+        if over:  # who looks has ended, and would never see this one
+            self._end(ticket, _ended(ticket))
         self.watch.signals.put(Topic("", "", ""))
         ticket.ended.wait()
         if ticket.error is not None:
@@ -87,7 +90,7 @@ class Lookout:
             with self._lock:
                 left = list(self._tickets)
             for ticket in left:
-                self._end(ticket, PlatformError(f"{ticket.refs[0]}: waiting for it has ended before it was ready; run again"))
+                self._end(ticket, _ended(ticket))
 
     def _look_round(self) -> None:
         while not self._over.is_set():
@@ -118,10 +121,17 @@ class Lookout:
             self._end(ticket, error)
 
     def _end(self, ticket: _Ticket, error: PlatformError | None = None) -> None:
-        ticket.error = error
         with self._lock:
+            if ticket not in self._tickets:  # ended by another thread in the meantime
+                return
             self._tickets.remove(ticket)
+        ticket.error = error
         ticket.ended.set()
+
+
+def _ended(ticket: _Ticket) -> PlatformError:
+    """Return what is told to somebody who waits when nobody looks any more."""
+    return PlatformError(f"{ticket.refs[0]}: waiting for it has ended before it was ready; run again")
 
 
 def _by_namespace(watch: Watch) -> dict[str, dict[str, list[dict[str, Any]]]]:

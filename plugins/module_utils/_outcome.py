@@ -70,3 +70,9 @@ def counts(*pairs: tuple[str, int, int]) -> Readiness | None:
 def version_of(obj: Obj) -> int:
     """Return at which version an object was read, 0 when it does not say: of one kind, what was written later has the higher one."""
     return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def last_seen(event: Obj) -> str:
+    """Return when an event was seen last, as text that sorts by time."""
+    seen = event.get("lastTimestamp") or (event.get("series") or {}).get("lastObservedTime") or event.get("eventTime")
+    return str(seen or (event.get("metadata") or {}).get("creationTimestamp") or "")

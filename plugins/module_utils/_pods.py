@@ -20,12 +20,14 @@ SCHEDULE_SECONDS = 15.0
 # A Secret or ConfigMap may be written a moment after the pod that uses it.
 CONFIG_SECONDS = 5.0
 
-_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"})
+_PULL = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+)
 # What a registry answers when trying again does not help. Time-outs, refused connections and 5xx are not among them.
 _PULL_FINAL = re.compile(
     r"manifest unknown|name unknown|not found|NotFound|repository does not exist|invalid reference format|InvalidImageName|"
     r"pull access denied|insufficient_scope|unauthorized|authentication required|no such host|no match for platform|ErrImageNeverPull|"
-    r"layers and diffIDs don't match",
+    r"layers and diffIDs don't match|401 Unauthorized|403 Forbidden|failed to verify certificate|x509: |SignatureValidationFailed",
 )
 _PREEMPTION = re.compile(r"(,? no new claims to deallocate,?)?( preemption:.*)?$", re.DOTALL)
 # Codes only as a runtime writes them ("status code: 503", "unexpected status from HEAD request to URL: 503 Service Unavailable"): a version has such
@@ -35,8 +37,13 @@ _PULL_TRANSIENT = re.compile(
     r"server misbehaving",
 )
 _URL = re.compile(r"https?://[^\s\"]+?(?=:?[\s\"]|$)")
-# What a kubelet or a runtime that is busy says; its next try may well go better.
-_START_TRANSIENT = re.compile(r"failed to sync|timed out|deadline exceeded|is reserved")
+# What a kubelet or a runtime that is busy, or is being restarted, says; its next try may well go better.
+_START_TRANSIENT = re.compile(
+    r"failed to sync|timed out|deadline exceeded|is reserved|connection refused|connection reset|error reading from server|code = Unavailable|"
+    r"ttrpc: closed|transport is closing|context canceled|: EOF$"
+)
+# What has to be written by somebody; a storage driver that a new node does not know yet ("driver name ... not found") comes by itself.
+_MOUNT_FINAL = re.compile(r"(secret|configmap) \"[^\"]*\" not found|references non-existent (secret|config) key")
 
 
 def pod_problem(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = (), now: float | None = None) -> Readiness | None:
@@ -147,6 +154,7 @@ def _mount_problem(name: str, pod: Mapping[str, Any], events: Iterable[Mapping[s
         return None
     for event in events:
         if event.get("reason") == "FailedMount" and (event.get("involvedObject") or {}).get("uid") == uid:
-            final = "not found" in str(event.get("message")) and seconds_since((pod.get("status") or {}).get("startTime"), now) >= SCHEDULE_SECONDS
+            wrong = _MOUNT_FINAL.search(str(event.get("message")))
+            final = bool(wrong) and seconds_since((pod.get("status") or {}).get("startTime"), now) >= SCHEDULE_SECONDS
             return Readiness(FAILED if final else PROGRESS, f"pod {name} cannot mount a volume: {event.get('message')}")
     return None

@@ -23,6 +23,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._outcome import
     Readiness,
     conditions_of,
     failed,
+    last_seen,
     progress,
     ready,
     seconds_since,
@@ -53,7 +54,9 @@ def assess(obj: Obj, related: Related | None = None) -> Readiness:
         found = rule(obj, related)
     if found.outcome == READY or _group_kind(obj) not in _WITH_PODS:
         return found
-    problem = _refused_creation(obj, related) or worst(own_pods(obj, related), related.events, related.now)
+    pods = own_pods(obj, related)
+    problems = [item for item in (_refused_creation(obj, related, pods), worst(pods, related.events, related.now)) if item is not None]
+    problem = next((item for item in problems if item.outcome == FAILED), next(iter(problems), None))
     if problem is not None and (problem.outcome == FAILED or found.outcome == PROGRESS):
         return problem
     return found
@@ -179,25 +182,35 @@ def _route(obj: Obj, related: Related) -> Readiness:
     return ready("accepted by its gateways")
 
 
-def _refused_creation(obj: Obj, related: Related) -> Readiness | None:
-    """Pods that the API server does not let the controller create: quota, Pod Security, admission."""
+def _refused_creation(obj: Obj, related: Related, pods: Sequence[Obj]) -> Readiness | None:
+    """Pods that the API server does not let the controller create: quota, Pod Security, admission. ``pods`` are those that it let it create."""
     failure = conditions_of(obj).get("ReplicaFailure", {})
     messages = [str(failure.get("message"))] if failure.get("status") == "True" else []
     uid = obj["metadata"].get("uid")
     if obj.get("kind") != "Deployment":
+        # A pod that was created since says that what was refused then is not any more.
+        newest = max((str(pod["metadata"].get("creationTimestamp") or "") for pod in pods), default="")
         messages += [
             str(event.get("message"))
             for event in related.events
             if event.get("reason") == "FailedCreate" and (event.get("involvedObject") or {}).get("uid") == uid
+            if not newest or last_seen(event) > newest
         ]
-    for message in messages:
-        # A quota of a moment ago; an API server that has just started and has not read the roles of its own controllers yet. Both try again.
-        if "status unknown for quota" in message or "system:serviceaccount:kube-system:" in message:
-            return progress(message)
-        if "exceeded quota" in message:
-            return failed(f"its pods are refused by the quota of the namespace: exceeded quota{message.split('exceeded quota', 1)[1]}")
-        if "forbidden" in message or "denied the request" in message:
-            return failed(f"its pods are refused: {message}")
+    space = obj["metadata"].get("namespace")
+    ending = sum(1 for pod in related.pods if pod["metadata"].get("deletionTimestamp") and pod["metadata"].get("namespace") == space)
+    return next((found for message in messages if (found := _refusal(message, ending)) is not None), None)
+
+
+def _refusal(message: str, ending: int) -> Readiness | None:
+    """Return what is to be thought of a controller's word on a pod that it could not create, in a namespace of which so many pods are ending."""
+    # A quota of a moment ago; an API server that has just started and has not read the roles of its own controllers yet. Both try again.
+    if "status unknown for quota" in message or "system:serviceaccount:kube-system:" in message:
+        return progress(message)
+    if "exceeded quota" in message:
+        text = f"its pods are refused by the quota of the namespace: exceeded quota{message.split('exceeded quota', 1)[1]}"
+        return progress(f"{text}; pods of it that are ending: {ending}") if ending else failed(text)
+    if "forbidden" in message or "denied the request" in message:
+        return failed(f"its pods are refused: {message}")
     return None
 
 

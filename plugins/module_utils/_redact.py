@@ -16,6 +16,8 @@ MARK = "(redacted)"
 _SENSITIVE = re.compile(r"pass(word|phrase|wd)|token|secret_?key|private_?key|api_?key|credential", re.IGNORECASE)
 _SECRET = re.compile(r"^\s*(?:- )?kind:\s*['\"]?Secret['\"]?\s*$")
 _SECTION = re.compile(r"^(\s*)(data|stringData):\s*$")
+_IN_LOG = re.compile(rf"((?:{_SENSITIVE.pattern})[\w-]*[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s\"',;&{{}}\[\]]+)", re.IGNORECASE)
+_IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+(?=@)")
 _ENTRY = re.compile(r"^(\s*)([^\s:][^:]*):\s*(\S.*)?$")
 
 
@@ -81,3 +83,14 @@ def redact_text(text: str, prepared: bool = False) -> str:
             line = f"{entry[1]}{entry[2]}: {_mark(entry[3] or '')}"
         lines.append(first + line)
     return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
+
+
+def redact_line(line: str) -> str:
+    """Return a line of a log in which the password of an address and what follows a name like ``token=`` are marked."""
+
+    def marked(found: re.Match[str]) -> str:
+        name, value = found[1], found[found.re.groups]
+        quote = value[0] if value[0] in "\"'" else ""
+        return f"{name}{quote}{MARK}{quote}"
+
+    return _IN_LOG.sub(marked, _IN_URL.sub(rf"\g<1>{MARK}", line))

@@ -14,8 +14,9 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
-from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, PROGRESS, READY, Readiness, version_of
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, PROGRESS, READY, Readiness, last_seen, version_of
 from ansible_collections.barberpro.platform.plugins.module_utils._readiness import Related, assess, own_pods
+from ansible_collections.barberpro.platform.plugins.module_utils._redact import redact_line
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._watch import Topic, Watch
 
@@ -141,7 +142,7 @@ def _look(client: Client, seen: Seen, wanted: list[Ref], begun: float, versions:
     """Return the readiness of each object, and the object where there is one."""
     live = {Ref.of(obj): obj for kind in {ref.kind for ref in wanted} for obj in seen.of(kind)}
     # Warnings of before this wait may be about what has been mended since.
-    recent = [event for event in seen.of("Event") if _last_seen(event) >= _stamp(begun - 5)]
+    recent = [event for event in seen.of("Event") if last_seen(event) >= _stamp(begun - 5)]
     related = Related(seen.of("Pod"), seen.of("ReplicaSet"), recent, client.now())
     states: dict[Ref, tuple[Readiness, dict[str, Any] | None]] = {}
     for ref in wanted:
@@ -156,11 +157,6 @@ def _look(client: Client, seen: Seen, wanted: list[Ref], begun: float, versions:
 
 def _stamp(epoch: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
-
-
-def _last_seen(event: dict[str, Any]) -> str:
-    seen = event.get("lastTimestamp") or (event.get("series") or {}).get("lastObservedTime") or event.get("eventTime")
-    return str(seen or event["metadata"].get("creationTimestamp") or "")
 
 
 def _is_ended(pod: Mapping[str, Any]) -> bool:
@@ -188,13 +184,13 @@ def _evidence(client: Client, seen: Seen, ref: Ref, state: Readiness, obj: dict[
     if pod is not None:
         log = tail(client, ref.namespace, pod, container)
     events = [event for event in seen.of("Event") if (event.get("involvedObject") or {}).get("name") in names]
-    events.sort(key=_last_seen)
+    events.sort(key=last_seen)
     lines = tuple(f"{event.get('reason')}: {event.get('message')}" for event in events[-5:])
     return Failure(ref, state.reason, state.outcome == FAILED, lines, log)
 
 
 def tail(client: Client, namespace: str, pod: str, container: str | None = None) -> tuple[str, ...]:
-    """Return the last lines a container has written, of its previous run when it has crashed; none when there is no log."""
+    """Return the last lines a container has written, without passwords and tokens, of its previous run when it has crashed; none when there is no log."""
     resources = Resources(client)
     for previous in ("true", None):
         query = {"container": container, "previous": previous, "tailLines": LOG_LINES, "limitBytes": 16384}
@@ -206,7 +202,7 @@ def tail(client: Client, namespace: str, pod: str, container: str | None = None)
             if isinstance(error, ApiError):
                 continue
             break
-        lines = tuple(line for line in answer.data.decode("utf-8", "replace").splitlines() if line.strip())
+        lines = tuple(redact_line(line) for line in answer.data.decode("utf-8", "replace").splitlines() if line.strip())
         if lines:
             return lines
     return ()

@@ -80,6 +80,12 @@ class Watcher(threading.Thread):
                     version = self._list()
         except PlatformError as error:
             self.error = error
+        except (AttributeError, KeyError, TypeError) as error:
+            # An answer in another shape. Nobody would hear of it: what is followed would look as if nothing changed any more.
+            self.error = PlatformError(
+                f"{self.topic.kind} in namespace {self.topic.namespace}: what the API server sends cannot be followed ({type(error).__name__}: {error}); "
+                "is there something between it and here that changes answers?"
+            )
         finally:
             self.listed.set()
             self.signals.put(self.topic)

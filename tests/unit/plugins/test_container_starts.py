@@ -39,6 +39,15 @@ PULLS = [
         "failed",
         "the registry has lost a layer of it (push it again)",
     ),
+    (
+        "r/x:1",
+        "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://r/token?scope=x: 401 Unauthorized",
+        "failed",
+        "401 Unauthorized",
+    ),
+    ("r/x:1", "unexpected status from HEAD request to https://r/v2/x/manifests/1: 403 Forbidden", "failed", "403 Forbidden"),
+    ("r/x:1", 'Head "https://r/v2/x/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority', "failed", "x509"),
+    ("r/x:1", "unexpected status from HEAD request to https://r/v2/x/manifests/1: 429 Too Many Requests", "progress", "429"),
     ("r/unauthorized:1", 'Back-off pulling image "r/unauthorized:1"', "progress", "Back-off"),
 ]
 
@@ -56,6 +65,9 @@ STARTS = [
     ("CreateContainerError", "context deadline exceeded", "progress"),
     ("CreateContainerError", 'failed to reserve container name "main_p_1": name "main_p_1" is reserved for "4f2a"', "progress"),
     ("RunContainerError", "failed to create shim task: context deadline exceeded", "progress"),
+    ("RunContainerError", "ttrpc: closed: unknown", "progress"),
+    ("CreateContainerError", 'rpc error: code = Unavailable desc = connection error: dial unix /run/containerd.sock: connect: connection refused', "progress"),
+    ("RunContainerError", 'error reading from server: EOF', "progress"),
     ("RunContainerError", 'exec: "serve": executable file not found in $PATH', "failed"),
     ("CreateContainerConfigError", 'secret "x" not found', "failed"),
 ]
@@ -65,3 +77,22 @@ STARTS = [
 def test_a_node_that_is_busy_is_waited_for_however_old_the_pod_is(reason: str, message: str, outcome: str) -> None:
     found = problem("r/x:1", reason, message)
     assert (found.outcome, found.reason) == (outcome, f"pod p container main cannot be started: {message}")
+
+
+# (message of the kubelet, outcome)
+MOUNTS = [
+    ('MountVolume.SetUp failed for volume "admin" : secret "booking-admin" not found', "failed"),
+    ('MountVolume.SetUp failed for volume "c" : configmap "settings" not found', "failed"),
+    ('MountVolume.SetUp failed for volume "admin" : references non-existent secret key: token', "failed"),
+    ("MountVolume.MountDevice failed: driver name ebs.csi.aws.com not found in the list of registered CSI drivers", "progress"),
+    ('MountVolume.SetUp failed for volume "api-access" : configmap "kube-root-ca.crt" not registered', "progress"),
+]
+
+
+@pytest.mark.parametrize(("message", "outcome"), MOUNTS)
+def test_a_volume_is_given_up_where_somebody_has_to_write_what_is_missing(message: str, outcome: str) -> None:
+    event = {"reason": "FailedMount", "involvedObject": {"uid": "u"}, "message": message}
+    pod = {"metadata": {"name": "p", "uid": "u"}, "status": {"phase": "Pending", "startTime": STARTED}}
+    found = pod_problem(pod, [event], now=1.8e9)
+    assert found is not None
+    assert (found.outcome, found.reason) == (outcome, f"pod p cannot mount a volume: {message}")

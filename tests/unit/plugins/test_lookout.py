@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._lookout import Lookout
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref
 from ansible_collections.barberpro.platform.plugins.module_utils._wait import NotReady
@@ -99,3 +100,13 @@ def test_what_is_never_seen_is_said() -> None:
     with waiting(Shown(route(1, 5, accepted=1)), MAIN, 7, timeout=0.1) as future, pytest.raises(NotReady) as caught:
         future.result(timeout=60)
     assert caught.value.message == "HTTPRoute tenant-a/main is not ready after 0 s: what was written last is not seen yet"
+
+
+def test_nobody_waits_for_a_lookout_that_has_ended() -> None:
+    lookout = Lookout(SimpleNamespace(now=lambda: 0.0))  # type: ignore[arg-type]
+    lookout.watch = Shown(route(1, 5, accepted=1))  # type: ignore[assignment]
+    with lookout:
+        pass
+    with pytest.raises(PlatformError) as told:
+        lookout.wait([MAIN], 600, {MAIN: 7})
+    assert told.value.message == "HTTPRoute tenant-a/main: waiting for it has ended before it was ready; run again"

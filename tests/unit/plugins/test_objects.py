@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _diff
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, digest, own_digest, phase_of, ref_of_key
 from ansible_collections.barberpro.platform.plugins.module_utils._store import content_hash, numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._waves import wave_of

@@ -172,3 +172,19 @@ def test_what_has_to_become_ready(api_version: str, kind: str, expected: bool) -
 
 def test_nothing_to_wait_for() -> None:
     assert wait_ready(None, [Ref("v1", "ConfigMap", "t", "c")], 1) == 0.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("cannot connect to postgresql://app:s3cr:et@db:5432/x", "cannot connect to postgresql://app:(redacted)@db:5432/x"),
+        ("GET /hook?access_token=abc123&x=1", "GET /hook?access_token=(redacted)&x=1"),
+        ('{"event": "login", "password": "a, b", "user": "x"}', '{"event": "login", "password": "(redacted)", "user": "x"}'),
+        ("API_KEY: abc", "API_KEY: (redacted)"),
+        ("see http://localhost:9090/metrics by x@example.org", "see http://localhost:9090/metrics by x@example.org"),
+        ("ValueError: invalid token in line 3", "ValueError: invalid token in line 3"),
+    ],
+)
+def test_what_a_log_tells_of_secrets_is_not_told_on(tmp_path: Path, line: str, said: str) -> None:
+    with FakeApi([(200, {}, f"{line}\n".encode())]) as api:
+        assert tail(Client.from_options({"kubeconfig": kubeconfig(tmp_path, api.url)}), "t", "booking-r1-a-1") == (said,)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._watch import Topic, Watch
 
 from tests.support.fake_api import Answer, FakeApi, kubeconfig
@@ -94,3 +94,9 @@ def test_a_refusal_by_a_server_that_has_just_started_does_not(tmp_path: Path) ->
 def test_nothing_is_watched_when_the_list_is_enough(tmp_path: Path) -> None:
     _found, paths = names_after(tmp_path, [page(1, "a"), idle], lambda names: names == {"a"})
     assert len(paths) == 1
+
+
+def test_an_answer_in_another_shape_is_told(tmp_path: Path) -> None:
+    """What is followed must not look as if nothing changed any more."""
+    with pytest.raises(PlatformError, match=r"^ConfigMap in namespace ns: what the API server sends cannot be followed \(KeyError: 'metadata'\)"):
+        names_after(tmp_path, [page(1, "a"), events(("ADDED", {"kind": "ConfigMap"}))], lambda names: not names)
