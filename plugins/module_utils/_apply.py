@@ -11,14 +11,15 @@ the others are dry-run on the server, and only what the dry run would change is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _renaming
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER
 from ansible_collections.barberpro.platform.plugins.module_utils._diff import bare
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, checked
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import conditions_of
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import (
     TENANT_LABEL,
     Ref,
@@ -141,7 +142,8 @@ class Engine:
         removable = {key: ref_of_key(key, self.entries[key].api_version) for key in remove if key in self.entries and key not in wanted}
         live = self.live([*(Ref.of(obj) for obj in wanted.values()), *removable.values()])
         renamed = _renaming.renamings(wanted.values(), live)
-        changes = checked(self.resources.client.map(lambda item: self._judge(item[1], live.get(item[0]), renamed), list(wanted.items())))
+        made = wanted.keys() - live.keys()
+        changes = checked(self.resources.client.map(lambda item: self._judge(item[1], live.get(item[0]), renamed, made), list(wanted.items())))
         for key, ref in removable.items():
             if self._may_delete(key, ref, live.get(key)):
                 changes.append(Change(ref, "deleted", self.entries[key].phase, before=live[key]))
@@ -168,11 +170,11 @@ class Engine:
         recorded = self.entries[key].uid
         return live["metadata"].get("uid") == recorded or (recorded is None and own_digest(live) is not None)
 
-    def _judge(self, obj: dict[str, Any], live: dict[str, Any] | None, renamed: _renaming.Renamings) -> Change:
+    def _judge(self, obj: dict[str, Any], live: dict[str, Any] | None, renamed: _renaming.Renamings, made: Set[str]) -> Change:
         ref, asked, phase = Ref.of(obj), digest(obj), phase_of(obj)
         entry = self.entries.get(ref.key)
         if live is not None:
-            if ref.kind == "Job" and _condition(live, "Failed"):
+            if ref.kind == "Job" and conditions_of(live).get("Failed", {}).get("status") == "True":
                 return Change(ref, "changed", phase, obj, live, obj, recreate=True)
             same = entry is not None and entry.uid == live["metadata"].get("uid") and entry.asked == asked
             if same and entry is not None and entry.digest == own_digest(live):
@@ -181,7 +183,12 @@ class Engine:
             return self._judge_by_stand_in(obj, ref, phase)
         if live is None and self.absent and self.absent in (ref.namespace, ref.name if ref.kind == "Namespace" else ""):
             return Change(ref, "created", phase, obj, None, obj)
-        answer = self.try_apply(_renaming.as_admitted(obj, renamed), dry_run=True)
+        try:
+            answer = self.try_apply(_renaming.as_admitted(obj, renamed), dry_run=True)
+        except ApiError as error:
+            if live is None and error.not_found and _role_of(obj) in made:  # the role that it binds comes with this very plan
+                return Change(ref, "created", phase, obj, None, obj)
+            raise
         after = _renaming.as_asked(answer.json(), obj, renamed)
         if answer.status == 201:
             return Change(ref, "created", phase, obj, None, after)
@@ -283,18 +290,10 @@ class Engine:
         self.entries[ref.key] = Entry(live["metadata"].get("uid"), digest(obj), own_digest(live), ref.api_version, phase_of(obj))
 
 
-def checked(results: Iterable[Any]) -> list[Any]:
-    """Return the results of Client.map, or raise its errors as one that says how many there were."""
-    found = list(results)
-    errors = [result for result in found if isinstance(result, PlatformError)]
-    done = [result for result in found if not isinstance(result, PlatformError)]
-    if len(errors) > 1:
-        raise PlatformError(f"{errors[0].message} (and {len(errors) - 1} more: {'; '.join(error.message for error in errors[1:4])})")
-    if errors:
-        raise errors[0]
-    return done
-
-
-def _condition(obj: Mapping[str, Any], name: str) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or []
-    return any(condition.get("type") == name and condition.get("status") == "True" for condition in conditions)
+def _role_of(obj: Mapping[str, Any]) -> str:
+    """Return the key of the role that a binding binds, "" of anything else."""
+    role = obj.get("roleRef")
+    if not role:
+        return ""
+    space = obj["metadata"].get("namespace") if role["kind"] == "Role" else ""
+    return Ref(str(obj["apiVersion"]), str(role["kind"]), str(space or ""), str(role["name"])).key

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 # The API server's own wording of a permission that is missing.
@@ -108,3 +109,15 @@ class ApiError(PlatformError):
                 manager = re.search(r'conflict with "([^"]*)"', str(cause.get("message") or ""))
                 found.append((manager[1] if manager else "unknown", str(cause.get("field") or "?")))
         return found
+
+
+def checked(results: Iterable[Any]) -> list[Any]:
+    """Return the results of Client.map, or raise its errors as one that says how many there were."""
+    found = list(results)
+    errors = [result for result in found if isinstance(result, PlatformError)]
+    done = [result for result in found if not isinstance(result, PlatformError)]
+    if len(errors) > 1:
+        raise PlatformError(f"{errors[0].message} (and {len(errors) - 1} more: {'; '.join(error.message for error in errors[1:4])})")
+    if errors:
+        raise errors[0]
+    return done

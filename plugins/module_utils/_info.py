@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _diff
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import Entry, checked
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Entry
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._inventory import TENANTS, describe
 from ansible_collections.barberpro.platform.plugins.module_utils._lease import Lease
 from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, READY

@@ -14,10 +14,9 @@ from itertools import islice
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _isolation_keys, _isolation_network, _isolation_rbac, _isolation_sql
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import plural
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._isolation_html import write
 from ansible_collections.barberpro.platform.plugins.module_utils._quotas import exceeded
 from ansible_collections.barberpro.platform.plugins.module_utils._report import iso

@@ -14,9 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import checked
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import Vault
 from ansible_collections.barberpro.platform.plugins.module_utils._vault_setup import TENANT_POLICY, tenant_policy
 

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _claims, _diff, _guard, _quotas
-from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan, checked
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Change, Engine, Plan
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MANAGER, MERGE, Client
-from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError, checked
 from ansible_collections.barberpro.platform.plugins.module_utils._journal import REMOVED
 from ansible_collections.barberpro.platform.plugins.module_utils._readers import refuse_readers
 from ansible_collections.barberpro.platform.plugins.module_utils._remove import remove_tenant, wait_gone
