@@ -256,12 +256,18 @@ def admin_sender(client: Client, namespace: str, selector: str, port: int, token
     """Return the pod that serves the admin API, and a function that sends a request to it. Raises AccessError."""
     resources = Resources(client)
     pod = ready_pod(resources, namespace, selector)
-    token = secret_values(resources, namespace, token_secret).get("token")
-    if not token:
+    values = secret_values(resources, namespace, token_secret)
+    # A token that has just been rotated reaches the pod a moment later; until then it knows the one before.
+    tokens = [values[key] for key in ("token", "previous") if values.get(key)]
+    if not values.get("token"):
         raise AccessError(f"Secret {namespace}/{token_secret} has no key token; run the infrastructure stage again")
 
     def send(method: str, path: str, body: Any = None) -> Answer:
-        return pod_request(client, namespace, pod, port, method, path, body, {"Authorization": f"Bearer {token}"}, timeout)
+        for token in tokens:
+            answer = pod_request(client, namespace, pod, port, method, path, body, {"Authorization": f"Bearer {token}"}, timeout)
+            if answer.status != 401:
+                break
+        return answer
 
     return pod, send
 

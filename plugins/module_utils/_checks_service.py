@@ -164,7 +164,7 @@ class _Customer:
     run_id=Param("Marks what the test books.", required=True),
     revision=Param("What X-Barberpro-Revision must say (C(r4))."),
     service=Param("The service to book (default the first of the business that has a free slot)."),
-    days=Param("How far to look for a free slot.", type="int", default=14),
+    days=Param("How far to look for a free slot. The service takes bookings for 90 days, from the business's today on.", type="int", default=89),
     namespace=Param("Namespace of the service; with C(selector) it leads to the admin API that removes the test bookings."),
     selector=Param("Label selector of the service's pods."),
     **ADMIN,

@@ -52,4 +52,4 @@ def test_settings_then_a_customer(service: Process, api: StandIn, tenant: postgr
     assert "is answered by revision r3 instead of r4" in check("booking_flow", url=service.url, run_id="gate-2", revision="r4", **ADMIN)
     closed = document(opening_hours={day: [] for day in wanted["opening_hours"]})
     assert modules.call(settings, {**asked, "settings": closed})["changed"]
-    assert "no free slot in the next 14 days; check opening hours" in check("booking_flow", url=service.url, run_id="gate-3", **ADMIN)
+    assert "no free slot in the next 89 days; check opening hours" in check("booking_flow", url=service.url, run_id="gate-3", **ADMIN)

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from ansible_collections.barberpro.platform.plugins.module_utils._apply import Engine
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_reach import probe_pod
 from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE
+from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import PHASES, Ref, Resources
 from ansible_collections.barberpro.platform.plugins.module_utils._store import numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._waves import wave_of
@@ -98,6 +100,27 @@ def test_the_gate_s_probe_is_admitted(deployed: tuple[Guarded, list[dict[str, An
 def owner_of(tenant: Guarded) -> Identity:
     """The owner of a tenant."""
     return tenant.person("owner")
+
+
+def test_roles_and_bindings_that_are_gone_are_made_again(
+    deployed: tuple[Guarded, list[dict[str, Any]]], admin: Resources, simulated_kubeconfig: str
+) -> None:
+    """The API server lets nobody bind a role that is not there, not even by a dry run."""
+    tenant, objects = deployed
+    engine = Engine(identity(simulated_kubeconfig, DEPLOYER).resources, tenant.name, {})
+    assert engine.plan(objects).effective() == []
+    gone = {Ref.of(obj) for obj in objects if obj["kind"] in ("Role", "RoleBinding")}
+    for ref in gone:
+        admin.delete(ref)
+    roles = {ref for ref in gone if ref.kind == "Role"}
+    with pytest.raises(PlatformError, match="not found"):
+        engine.plan([obj for obj in objects if Ref.of(obj) not in roles])
+    plan = engine.plan(objects)
+    assert {(change.ref, change.action) for change in plan.effective()} == {(ref, "created") for ref in gone}
+    assert len(roles) < len(gone)
+    engine.execute(plan)
+    assert all(admin.get(ref) for ref in gone)
+    assert engine.plan(objects).effective() == []
 
 
 def test_nothing_of_it_is_the_tenant_s_to_change(deployed: tuple[Guarded, list[dict[str, Any]]], admin: Resources) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.barberpro.platform.plugins.modules import release, tena
 from tests.support import modules
 from tests.support.gateway import Gateway
 
+CLOSED = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}
 KINDS = "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,limitranges,networkpolicies,roles,rolebindings,jobs,httproutes,servicemonitors"
 
 
@@ -116,7 +117,7 @@ def rendered(
 
     add("infrastructure", "v1", "Namespace", namespace)
     add("infrastructure", "v1", "ResourceQuota", "tier", spec={"hard": {"pods": pods, "limits.cpu": "4000m", "configmaps": "100"}})
-    add("infrastructure", "networking.k8s.io/v1", "NetworkPolicy", "default-deny", spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+    add("infrastructure", "networking.k8s.io/v1", "NetworkPolicy", "default-deny", spec=CLOSED)
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}
     add("infrastructure", "rbac.authorization.k8s.io/v1", "Role", "reader", rules=[rule])
     for config in extra:

@@ -90,6 +90,20 @@ def test_what_others_changed_is_named_and_taken_over_only_when_told(shop: Shop) 
     assert shop.kubectl.json("configmap", "config", "-n", shop.namespace)["data"] == {"key": "value", "more": "theirs"}
 
 
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_what_somebody_opened_by_hand_is_named_and_closed_again(shop: Shop, side: str) -> None:
+    shop.tenant(shop.set())
+    policy = ("networkpolicy", "default-deny", "-n", shop.namespace)
+    shop.kubectl("patch", *policy, "--type=merge", "--field-manager=somebody", "-p", json.dumps({"spec": {side: [{}]}}))
+    for check in (True, False):
+        assert shop.tenant(shop.set(), check=check)["msg"].startswith(
+            f"NetworkPolicy {shop.namespace}/default-deny: .spec.{side} was set by field manager somebody; change it back there"
+        )
+    assert actions(shop.tenant(shop.set(), force_conflicts=True))["default-deny"] == "changed"
+    assert set(shop.kubectl.json(*policy)["spec"]) == {"podSelector", "policyTypes"}
+    assert not shop.tenant(shop.set())["changed"]
+
+
 def test_what_was_deleted_comes_back(shop: Shop) -> None:
     shop.tenant(shop.set())
     shop.kubectl("delete", "networkpolicy", "default-deny", "-n", shop.namespace)

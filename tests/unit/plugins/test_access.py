@@ -177,6 +177,17 @@ def converge(api: StandIn, service: Service) -> Callable[..., dict[str, Any]]:
     return call
 
 
+def test_a_pod_that_does_not_know_the_new_token_yet_gets_the_one_before(
+    api: StandIn, service: Service, converge: Callable[..., dict[str, Any]]
+) -> None:
+    path = "GET /api/v1/namespaces/ns/secrets/booking-admin"
+    api.answers[path] = secret("ns", "booking-admin", token="new", previous="t0p")
+    assert converge()["changed"]
+    assert service.writes == 1
+    api.answers[path] = secret("ns", "booking-admin", token="new", previous="older")
+    assert "HTTP 401" in converge()["msg"]
+
+
 def test_settings_converge_and_stay(service: Service, converge: Callable[..., dict[str, Any]]) -> None:
     first = converge(check=True)
     assert first["changed"]

@@ -104,7 +104,7 @@ def test_a_customer_is_served_and_nothing_is_left(bookings: Bookings, flow: Chec
     ("fault", "words"),
     [
         ("down", "GET /api/v1/business of http://palermo.test at 127.0.0.1:"),
-        ("full", "no free slot in the next 14 days; check opening hours and staff in the inventory"),
+        ("full", "no free slot in the next 89 days; check opening hours and staff in the inventory"),
         ("revision", "is answered by revision r2 instead of r3; check the preview route"),
         ("pending", "came back as 'pending', not confirmed"),
         ("offers taken", "of juan is still offered after it was booked"),
