@@ -19,6 +19,7 @@ PODS = {
 FOREIGN = f"docker.io/library/busybox@sha256:{'b' * 64}"
 CATALOGUE = "comes from none of the registries of the image catalogue"
 LOOSE = "is neither pinned by digest nor pulled always; name it as IMAGE@sha256:DIGEST or set imagePullPolicy: Always"
+PART = "metadata.labels.app~kubernetes~io/part-of"
 MANAGED = "metadata.labels.app~kubernetes~io/managed-by"
 RESERVED = "which only the platform gives; take it off and use a label of your own"
 SECURITY = 'violates PodSecurity "restricted:latest": '
@@ -277,6 +278,7 @@ TABLE: list[Mutant] = [
     # The gateway comes in, and nobody goes out to its namespace.
     ("control network-policies", OUTWARD, "policy", "spec.egress", [{"to": [GATEWAY]}]),
     *(("control ownership", f"carries the label app.kubernetes.io/managed-by, {RESERVED}", kind, MANAGED, "barberpro.platform") for kind in KINDS),
+    *(("control ownership", f"carries the label app.kubernetes.io/part-of, {RESERVED}", kind, PART, "barberpro.platform") for kind in ("secret", "pod")),
     ("control ownership", "carries the label barberpro.platform/tenant, ", "pod", "metadata.labels.barberpro~platform/tenant", "other"),
     *(
         ("control ownership", "carries the label barberpro.platform/database, ", kind,

@@ -1,0 +1,41 @@
+"""Which Secrets are taken for the platform's: a tenant's owner may make one of any name, and on an older platform with any label."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .test_pipeline_backup import CORES, ROOT
+
+
+def secret(namespace: str, name: str, **data: str) -> dict[str, Any]:
+    values = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"metadata": {"namespace": namespace, "name": name}, **({"data": values} if values else {})}
+
+
+@pytest.mark.parametrize("core", CORES, ids=["newest", "oldest"])
+def test_a_tenant_s_secret_is_not_taken_for_the_platform_s(core: str, tmp_path: Path) -> None:
+    items = [
+        secret("aaa", "postgresql-tls", **{"ca.crt": "theirs"}), secret("barberpro-data", "postgresql-tls", **{"ca.crt": "ours"}),
+        secret("barberpro-system", "barberpro-platform", salt="ours"), secret("barberpro-vault", "vault-database"),
+        secret("tenant-x", "barberpro-platform", salt="theirs"), secret("tenant-x", "pooler-login", password="theirs"),
+    ]  # fmt: skip
+    task = {"ansible.builtin.copy": {"content": "{{ __platform_own_secrets | to_json }}", "dest": str(tmp_path / "found")}}
+    play = {
+        "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task],
+        "vars_files": [str(ROOT / "roles/platform/defaults/main.yml"), str(ROOT / "roles/platform/vars/main.yml")],
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}", "__platform_live_secrets": {"stdout": json.dumps({"items": items})}},
+    }  # fmt: skip
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    command = [str(ROOT / core / "bin" / "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.json")]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **CORES[core]}, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ours = base64.b64encode(b"ours").decode()
+    found = json.loads((tmp_path / "found").read_text())
+    assert found == {"postgresql-tls": {"ca.crt": ours}, "barberpro-platform": {"salt": ours}, "vault-database": {}}
