@@ -117,7 +117,7 @@ def rendered(
 
     add("infrastructure", "v1", "Namespace", namespace)
     add("infrastructure", "v1", "ResourceQuota", "tier", spec={"hard": {"pods": pods, "limits.cpu": "4000m", "configmaps": "100"}})
-    add("infrastructure", "networking.k8s.io/v1", "NetworkPolicy", "default-deny", spec=CLOSED)
+    add("infrastructure", "networking.k8s.io/v1", "NetworkPolicy", "default-deny", spec={**CLOSED})
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}
     add("infrastructure", "rbac.authorization.k8s.io/v1", "Role", "reader", rules=[rule])
     for config in extra:
