@@ -39,7 +39,7 @@ def owned(caballito: str) -> Iterator[str]:
 def site(tenant: str) -> list[dict[str, Any]]:
     """A site as somebody who knows Kubernetes would write it, but for the policy."""
     (booking,) = cluster.objects("deployments", "-n", f"tenant-{tenant}", "-l", "app.kubernetes.io/name=booking")
-    (main,) = cluster.objects("httproutes", "-n", f"tenant-{tenant}", "-l", "app.kubernetes.io/name=booking,barberpro.platform/tenant")[:1]
+    main = cluster.objects("httproutes", "-n", f"tenant-{tenant}", "-l", "barberpro.platform/tenant")[0]
     container = {
         "name": "site", "image": booking["spec"]["template"]["spec"]["containers"][0]["image"], "ports": [{"containerPort": PORT}],
         "command": ["python", "-c", f"from http.server import *; HTTPServer(('', {PORT}), type('Site', (BaseHTTPRequestHandler,), "
