@@ -154,6 +154,17 @@ def test_no_personal_data_and_no_token_reaches_the_log(tenant, start):
     assert [line["event"] for line in lines if line["logger"] != "request"][-2:] == ["draining", "stopped"]
 
 
+async def test_what_was_stored_under_wider_bounds_serves_on(booking, tenant):
+    """An upgrade whose rules are stricter must not take a business away from its customers."""
+    older = document(chairs=150, name="x" * 100)
+    older["opening_hours"]["holiday"] = []
+    assert (await booking.load(**older)).status_code == 422
+    tenant.sql("UPDATE business_settings SET document = %s::jsonb", json.dumps(older))
+    assert (await booking.http.get("/api/v1/business")).json()["chairs"] == 150
+    assert (await booking.http.get("/")).status_code == 200
+    assert (await booking.book()).status_code == 201
+
+
 @pytest.mark.parametrize("stored", [{"name": "x"}, {"chairs": "many"}])
 async def test_settings_that_this_revision_cannot_use_are_told_not_guessed(booking, tenant, stored):
     tenant.sql("UPDATE business_settings SET document = %s::jsonb", json.dumps(stored))

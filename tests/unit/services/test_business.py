@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from barberpro_booking import business
+from barberpro_booking import business, rules
 from tests.unit.services.factory import document
 
 
@@ -97,6 +97,40 @@ def test_stored_documents_of_a_newer_revision_can_be_read():
     newer["services"][0]["color"] = "blue"
     assert business.load(newer).name == "Barbería Palermo"
     assert set(errors_of(newer)) == {"loyalty", "services[0].color"}
+
+
+def test_what_an_older_revision_stored_under_wider_bounds_is_read_and_only_sending_it_is_refused():
+    older = document(name="x" * 100, locale="es_AR", currency="pesos", chairs=150)
+    older["opening_hours"]["holiday"] = [{"from": "10:00", "to": "12:00"}]
+    older["services"][0] |= {"id": "Corte clásico", "duration_minutes": 7, "price": 1.005}
+    older["staff"] = [{"id": "J" * 50, "name": " Juan", "services": ["Corte clásico"]} for _member in range(201)]
+    older["branding"]["tagline"] = "x" * 200
+    read = business.load(older)
+    assert (read.chairs, read.service("Corte clásico").duration_minutes, len(read.staff)) == (150, 7, 201)
+    assert read.intervals("monday") == [("09:00", "13:00"), ("15:00", "20:00")]
+    refused = errors_of(older)
+    assert {"name", "locale", "currency", "chairs", "opening_hours.holiday", "services[0].id", "branding.tagline"} < set(refused)
+
+
+def test_rules_and_reading_know_the_same_fields():
+    for model in ("Business", "Branding", "Interval", "Service", "Staff"):
+        assert set(getattr(business, model).model_fields) == set(getattr(rules, model).model_fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": None}, "name: Input should be a valid string"),
+        ({"timezone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is not in this image's database of time zones; set one that is, for example"),
+        # Neither may come into a style sheet, or be computed with.
+        ({"branding": {"primary_color": "red; } body { display: none", "accent_color": "#d9a441"}}, "branding.primary_color: String should match"),
+        ({"opening_hours": {"monday": [{"from": "9", "to": "25:00"}]}}, r"opening_hours.monday\[0\].from: String should match"),
+        ({"services": [{"id": "x", "name": "X", "duration_minutes": 0, "price": 1}]}, r"services\[0\].duration_minutes: Input should be greater"),
+    ],
+)
+def test_a_stored_document_that_nobody_can_work_with_is_told(change, sentence):
+    with pytest.raises(business.SettingsError, match=sentence):
+        business.load(document(**change))
 
 
 def test_an_unusable_stored_document_is_told():
