@@ -180,5 +180,6 @@ _BUSINESS = _mapping(
         "staff": _listed(_STAFF, 1, MOST),
         "services": _listed(_SERVICE, 1, MOST),
         "chairs": _whole(1, 100),
-    }
+    },
+    {"forget_customers_after_days": _whole(1, 365)},
 )

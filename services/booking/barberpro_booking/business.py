@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from barberpro_booking.rules import Clock, Color, broken
+from barberpro_booking.rules import FORGET_AFTER_DAYS, Clock, Color, broken
 from barberpro_service.errors import field_errors
 from barberpro_service.hours import Weekday
 
@@ -74,6 +74,7 @@ class Business(_Stored):
     staff: list[Staff]
     services: list[Service]
     chairs: Annotated[int, Field(gt=0)]
+    forget_customers_after_days: Annotated[int, Field(gt=0)] = FORGET_AFTER_DAYS
 
     @field_validator("timezone")
     @classmethod

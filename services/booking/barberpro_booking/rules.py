@@ -25,6 +25,8 @@ Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\s\x00-\x1
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 # 24:00 is the end of the day; a shop may be open until midnight.
 Clock = Annotated[str, Field(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+# So long after the appointment the shop may want to ring a customer up.
+FORGET_AFTER_DAYS = 30
 
 
 @cache
@@ -93,6 +95,7 @@ class Business(_Model):
     staff: Annotated[list[Staff], Field(min_length=1, max_length=200)]
     services: Annotated[list[Service], Field(min_length=1, max_length=200)]
     chairs: Annotated[int, Field(strict=True, ge=1, le=100)]
+    forget_customers_after_days: Annotated[int, Field(strict=True, ge=1, le=365)] = FORGET_AFTER_DAYS
 
     @field_validator("timezone")
     @classmethod

@@ -77,6 +77,26 @@ async def test_leftovers_of_test_runs_and_old_keys_go_by_themselves(booking, ten
     assert tenant.sql("SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM idempotency_keys)") == [(1, 0)]
 
 
+@pytest.mark.parametrize(("changes", "days"), [({}, 30), ({"forget_customers_after_days": 2}, 2)])
+async def test_whom_a_booking_was_for_is_forgotten_some_days_after_the_appointment(booking, tenant, changes, days):
+    assert (await booking.load(**changes)).status_code == 200
+    past = (await booking.book("2027-03-01T09:00:00-03:00")).json()
+    await booking.book("2027-03-01T10:00:00-03:00")
+    known = "SELECT count(customer_name), count(customer_phone), count(*) FROM bookings"
+    ended = datetime.fromisoformat(past["end"])
+    ledger = "SELECT sum(amount) FROM shared.usage WHERE tenant = %s"
+    for after, left in ((timedelta(0), 2), (timedelta(minutes=1), 1), (timedelta(hours=2), 0)):
+        booking.clock["now"] = ended + timedelta(days=days) + after
+        # What was booked a moment ago, by a clock that the service does not go by.
+        tenant.sql("UPDATE bookings SET created_at = %s", booking.clock["now"])
+        await booking.built.booking.tidy()
+        assert tenant.sql(known) == [(left, left, 2)]
+    assert tenant.sql(ledger, tenant.schema) == [(2,)]
+    # The customer still sees what it was.
+    seen = await booking.http.get(f"/api/v1/bookings/{past['id']}", headers={"X-Booking-Token": past["token"]})
+    assert (seen.status_code, seen.json()["start"]) == (200, past["start"])
+
+
 async def test_bookings_are_counted_by_the_day_they_were_made(booking, tenant, pg, tmp_path):
     """In the business's zone, cancelled ones too, tests not; another tenant's rows stay as they are."""
     other = postgres.create_tenant(pg, tmp_path / "other")

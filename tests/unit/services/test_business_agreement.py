@@ -44,6 +44,7 @@ FIELDS: list[tuple[str, list[Any], list[Any]]] = [
      ["9500", True, None, -1, -0.01, 1.005, float("nan"), float("inf"), 1e10, 10**10, [1], {}, REMOVED]),
     ("services[0].color", [], ["blue"]),
     ("chairs", [1, 100], [0, 101, -1, "3", 2.0, True, None, REMOVED]),
+    ("forget_customers_after_days", [1, 365], [0, 366, -1, "30", 30.0, True, None]),
     ("loyalty", [], [{"points": 10}, None]),
 ]  # fmt: skip
 
