@@ -41,6 +41,13 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _past_midnight(opens: str, closes: str) -> str:
+    """How to write what was probably meant. Days are apart everywhere (slots, the queue's numbers, the page), so such hours are two entries."""
+    if closes == "00:00":
+        return "; the end of the day is 24:00"
+    return f"; for hours past midnight close at 24:00 here and open from 00:00 to {closes} on the next day" if closes < opens else ""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -62,7 +69,7 @@ class Interval(_Model):
     @model_validator(mode="after")
     def _ordered(self) -> Interval:
         if minutes(self.start) >= minutes(self.end):
-            raise ValueError(f"from {self.start} must be before to {self.end}")
+            raise ValueError(f"from {self.start} must be before to {self.end} of the same day{_past_midnight(self.start, self.end)}")
         return self
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import pytest
 
-from barberpro_booking import business, rules
+from barberpro_booking import business, rules, slots
 from tests.unit.services.factory import document
 
 
@@ -47,7 +49,21 @@ def test_every_bad_field_is_listed_with_its_path():
     ("change", "path", "message"),
     [
         ({"timezone": "Mars/Olympus"}, "timezone", "'Mars/Olympus' is not a time zone of the IANA database, for example America/Argentina/Buenos_Aires"),
-        ({"opening_hours": {"monday": [{"from": "13:00", "to": "09:00"}]}}, "opening_hours.monday[0]", "from 13:00 must be before to 09:00"),
+        (
+            {"opening_hours": {"monday": [{"from": "09:00", "to": "09:00"}]}},
+            "opening_hours.monday[0]",
+            "from 09:00 must be before to 09:00 of the same day",
+        ),
+        (
+            {"opening_hours": {"monday": [{"from": "20:00", "to": "00:00"}]}},
+            "opening_hours.monday[0]",
+            "from 20:00 must be before to 00:00 of the same day; the end of the day is 24:00",
+        ),
+        (
+            {"opening_hours": {"monday": [{"from": "22:00", "to": "02:00"}]}},
+            "opening_hours.monday[0]",
+            "from 22:00 must be before to 02:00 of the same day; for hours past midnight close at 24:00 here and open from 00:00 to 02:00 on the next day",
+        ),
         (
             {"opening_hours": {"friday": [{"from": "12:00", "to": "20:00"}, {"from": "09:00", "to": "13:00"}]}},
             "opening_hours",
@@ -140,3 +156,11 @@ def test_an_unusable_stored_document_is_told():
 
 def test_midnight_is_the_end_of_a_day():
     assert business.validate(document(opening_hours={"monday": [{"from": "00:00", "to": "24:00"}]}))
+
+
+def test_hours_past_midnight_are_those_of_two_days():
+    shop = business.validate(document(opening_hours={"friday": [{"from": "22:00", "to": "24:00"}], "saturday": [{"from": "00:00", "to": "02:00"}]}))
+    friday = date(2027, 3, 5)
+    for day, first, last in ((friday, "22:00", "23:30"), (friday + timedelta(days=1), "00:00", "01:30")):
+        found = [start.astimezone(shop.zone) for start in slots.starts(shop, shop.service("corte"), day)]
+        assert (found[0].date(), f"{found[0]:%H:%M}", f"{found[-1]:%H:%M}") == (day, first, last)
