@@ -41,6 +41,36 @@ async def test_if_match_keeps_two_operators_apart(booking):
     assert second.json()["code"] == "settings_changed"
 
 
+async def test_another_time_zone_moves_no_customer_unless_that_is_said(booking, tenant):
+    await booking.book("2027-03-01T10:00:00-03:00", headers={"X-Test-Run": "run"})
+    assert (await booking.load(timezone="Europe/Rome")).status_code == 200
+    assert (await booking.load()).status_code == 200
+    for start in ("2027-03-01T09:00:00-03:00", "2027-03-02T09:00:00-03:00"):
+        assert (await booking.book(start)).status_code == 201
+    rule = (
+        "'Europe/Rome' would move 2 future bookings, the last of 2027-03-02 09:00, whose customers were told a time in 'America/Argentina/Buenos_Aires'; "
+        "keep that until then, or tell them and send the settings with PUT /admin/settings?move_bookings=true"
+    )
+    refused = await booking.load(timezone="Europe/Rome", chairs=5)
+    assert (refused.status_code, refused.json()) == (
+        422, {"detail": f"settings refused: timezone: {rule}", "code": "bookings_would_move", "errors": [{"path": "timezone", "message": rule}]},
+    )
+    assert (await booking.management.get("/admin/settings", headers=ADMIN)).json()["settings"] == document()
+    # A zone with the same clock moves nobody, nor does any once they have been.
+    assert (await booking.load(timezone="America/Argentina/Cordoba")).status_code == 200
+    booking.clock["now"] += timedelta(hours=2)
+    assert "would move 1 future booking, the last of" in (await booking.load(timezone="Europe/Rome")).json()["detail"]
+    url = "/admin/settings?move_bookings=true"
+    assert (await booking.management.put(url, json=document(timezone="Europe/Rome"), headers=ADMIN)).status_code == 200
+    assert (await booking.http.get("/api/v1/business")).json()["timezone"] == "Europe/Rome"
+
+
+async def test_unusable_settings_are_mended_whatever_their_time_zone(booking, tenant):
+    await booking.book()
+    tenant.sql("UPDATE business_settings SET document = %s::jsonb", json.dumps(document(timezone="Mars/Olympus")))
+    assert (await booking.load(timezone="Europe/Rome")).status_code == 200
+
+
 async def test_admin_is_closed_without_the_token_and_not_public(booking):
     assert (await booking.management.get("/admin/settings")).status_code == 401
     assert (await booking.http.get("/admin/settings", headers=ADMIN)).status_code == 404
