@@ -79,7 +79,9 @@ def _interval(path: str, value: Any) -> Iterator[Problem]:
     yield from _INTERVAL(path, value)
     begins, ends = (str(value.get(key)) if isinstance(value, Mapping) else "" for key in ("from", "to"))
     if _CLOCK.fullmatch(begins) and _CLOCK.fullmatch(ends) and begins >= ends:
-        yield path, value, f"ends before it begins: from {begins} must be before to {ends}"
+        past = f"; for hours past midnight close at 24:00 here and open from 00:00 to {ends} on the next day" if ends < begins else ""
+        past = "; the end of the day is 24:00" if ends == "00:00" else past
+        yield path, value, f"ends before it begins: from {begins} must be before to {ends} of the same day{past}"
 
 
 def _hours(path: str, value: Any) -> Iterator[Problem]:
@@ -180,5 +182,6 @@ _BUSINESS = _mapping(
         "staff": _listed(_STAFF, 1, MOST),
         "services": _listed(_SERVICE, 1, MOST),
         "chairs": _whole(1, 100),
-    }
+    },
+    {"forget_customers_after_days": _whole(1, 365)},
 )

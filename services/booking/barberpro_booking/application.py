@@ -60,7 +60,7 @@ async def application(environment: Environment, clock: Callable[[], datetime] = 
         lifecycle = Lifecycle({"database": lambda: check_schema(engine, MIGRATIONS), "key": booking.customers.readiness()})
         api.include_router(public_router(booking, BookingMetrics(metrics), environment))
         page_routes(api, booking, environment)
-        async with housekeeping(booking.tidy):
+        async with housekeeping(booking.tidy, metrics):
             yield Application(
                 ServiceMiddleware(api, environment.revision, metrics, lifecycle),
                 management_app(metrics, lifecycle, BearerToken(environment.admin_dir), admin_router(booking)),

@@ -34,6 +34,7 @@ async def queries(connection: AsyncConnection) -> None:
     await _keys(connection, booked)
     await repository.busy_periods(connection, START, END)
     await repository.busy_periods(connection, START, END, ["another"])
+    await repository.starts_after(connection, START)
     await repository.read_booking(connection, booked)
     await repository.read_booking(connection, booked, lock=True)
     await repository.cancel_booking(connection, booked)

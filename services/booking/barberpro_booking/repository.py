@@ -70,6 +70,12 @@ async def busy_periods(
     return dict(busy)
 
 
+async def starts_after(connection: AsyncConnection, moment: datetime) -> list[datetime]:
+    """When the confirmed bookings of customers begin that are still to come, in order."""
+    query = select(BOOKINGS.c.starts_at).where(BOOKINGS.c.status == "confirmed", BOOKINGS.c.test_run.is_(None), BOOKINGS.c.starts_at > moment)
+    return list((await connection.execute(query.order_by(BOOKINGS.c.starts_at))).scalars())
+
+
 async def claim_key(connection: AsyncConnection, key_hash: bytes, request_hash: bytes) -> Row[Any] | None:
     """Claim an idempotency key: None when it is ours now, else the row of who used it first.
 

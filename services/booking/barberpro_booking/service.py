@@ -176,12 +176,13 @@ class Booking:
             return {**describe(row._asdict(), await self.business(connection)), "status": "cancelled"}, changed
 
     async def tidy(self) -> None:
-        """Forget expired idempotency keys and left-over test bookings, seal what an older revision has written plain, count the bookings made."""
+        """Forget whom past bookings were for, expired idempotency keys and left-over test bookings, seal what is plain, count the bookings made."""
         now = self.clock()
         async with self.engine.begin() as connection:
             keys, tests = await repository.purge_stale(connection, now - KEY_LIFETIME, now - TEST_LIFETIME)
         if keys or tests:
             LOG.info("tidied", idempotency_records=keys, test_bookings=tests)
+        await self._forget(now)
         if sealed := await self.customers.seal_plain():
             LOG.info("customers sealed", bookings=sealed)
         async with self.engine.begin() as connection:
@@ -190,6 +191,17 @@ class Booking:
                 zone = (await self.business(connection)).zone
                 first, _end = day_bounds(zone, now.astimezone(zone).date() - usage.LOOK_BACK)
                 await usage.record(connection, "bookings", await repository.made_by_day(connection, zone.key, first))
+
+    async def _forget(self, now: datetime) -> None:
+        """Forget name and phone of bookings that ended long enough ago; the bookings themselves stay, they are what is counted."""
+        async with self.engine.connect() as connection:
+            # Nobody has booked before there were settings.
+            if await repository.read_settings(connection) is None:
+                return
+            days = (await self.business(connection)).forget_customers_after_days
+        # Before anything is sealed, which takes Vault: forgetting needs none.
+        if forgotten := await self.customers.forget(BOOKINGS.c.ends_at < now - timedelta(days=days)):
+            LOG.info("customers forgotten", bookings=forgotten, days=days)
 
 
 def describe(values: dict[str, Any], business: Business) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from barberpro_booking.business import Business, Service
 from barberpro_service import hours
@@ -38,6 +39,11 @@ def starts(business: Business, service: Service, day: date) -> list[datetime]:
             found.append(start)
             start += GRID
     return found
+
+
+def moved(starts: Iterable[datetime], old: ZoneInfo, new: ZoneInfo) -> list[datetime]:
+    """Those of the starts that a clock on the wall would show otherwise in the new time zone; zones with one offset move nothing."""
+    return [start for start in starts if start.astimezone(old).replace(tzinfo=None) != start.astimezone(new).replace(tzinfo=None)]
 
 
 def is_free(periods: Iterable[Period], start: datetime, end: datetime) -> bool:

@@ -44,6 +44,13 @@ class Metrics:
         self.draining = Gauge(
             "barberpro_draining", "1 while the process is leaving and only finishes what it has.", registry=self.registry
         )
+        self.housekeeping_failures = self.counter("barberpro_housekeeping_failures", "Turns of the housekeeping that failed.")
+        self.housekeeping_succeeded = Gauge(
+            "barberpro_housekeeping_last_success_timestamp_seconds",
+            "When a turn of the housekeeping last succeeded; the start of the process before the first.",
+            registry=self.registry,
+        )
+        self.housekeeping_succeeded.set_to_current_time()
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A counter of the service's own."""

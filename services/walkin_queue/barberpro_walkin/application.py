@@ -83,7 +83,7 @@ async def application(
         lifecycle = Lifecycle({"database": lambda: check_schema(engine, MIGRATIONS), "key": walkin.customers.readiness()})
         api.include_router(public_router(walkin, own, token, environment))
         page_routes(api, walkin)
-        async with housekeeping(walkin.tidy):
+        async with housekeeping(walkin.tidy, metrics):
             yield Application(
                 ServiceMiddleware(api, environment.revision, metrics, lifecycle),
                 management_app(metrics, lifecycle, token, admin_router(walkin)),

@@ -1,4 +1,4 @@
-"""How long will a walk-in customer wait? Pure: chairs, what occupies them, who is ahead; no I/O."""
+"""How long will a walk-in customer wait? Pure: places (chairs with somebody behind them), what occupies them, who is ahead; no I/O."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def occupies(since: datetime, length: timedelta, now: datetime) -> Period:
     return now, max(since + length, now + OVERRUN)
 
 
-def _fits(periods: Sequence[Period], chairs: int, start: datetime, end: datetime) -> bool:
-    """Is a chair free during all of [start, end)? Usage only rises where a period begins, so those instants suffice."""
+def _fits(periods: Sequence[Period], places: int, start: datetime, end: datetime) -> bool:
+    """Is a place free during all of [start, end)? Usage only rises where a period begins, so those instants suffice."""
     overlapping = [period for period in periods if period[0] < end and period[1] > start]
     instants = [start, *(begin for begin, _ in overlapping if begin > start)]
-    return all(sum(begin <= instant < stop for begin, stop in overlapping) < chairs for instant in instants)
+    return all(sum(begin <= instant < stop for begin, stop in overlapping) < places for instant in instants)
 
 
 def waits(
     now: datetime,
-    chairs: int,
+    places: int,
     occupied: Sequence[Period],
     queue: Sequence[timedelta],
     open_periods: Sequence[Period] | None = None,
 ) -> list[datetime | None]:
-    """When each of the queue (lengths in order of arrival) gets a chair; None where the day is too short.
+    """When each of the queue (lengths in order of arrival) gets a place; None where the day is too short.
 
     Booked slots and customers in chairs are `occupied`. Nobody overtakes: a ticket starts no earlier than the one
     before it. `open_periods` None means unknown hours, taken as always open.
@@ -40,7 +40,7 @@ def waits(
     earliest = now
     for length in queue:
         candidates = sorted({earliest, *(end for _, end in taken if end > earliest), *(begin for begin, _ in open_periods or [] if begin > earliest)})
-        start = next((at for at in candidates if _open(open_periods, at, at + length) and _fits(taken, chairs, at, at + length)), None)
+        start = next((at for at in candidates if _open(open_periods, at, at + length) and _fits(taken, places, at, at + length)), None)
         found.append(start)
         if start is not None:
             taken.append((start, start + length))

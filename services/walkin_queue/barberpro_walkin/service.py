@@ -248,8 +248,8 @@ def _admit(queue: Queue, service: Service) -> None:
     lengths = [timedelta(minutes=item.duration_minutes) for item in queue.tickets if item.status == "waiting"]
     lengths.append(timedelta(minutes=service.duration_minutes))
     occupied = _occupied(queue.now, queue.upstream, queue.tickets)
-    if estimate.waits(queue.now, business.chairs, occupied, lengths, periods)[-1] is None:
-        raise Problem(422, "no_time_left", f"Hoy ya no queda tiempo para {service.name}: los sillones están ocupados hasta el cierre.")
+    if estimate.waits(queue.now, business.places, occupied, lengths, periods)[-1] is None:
+        raise Problem(422, "no_time_left", f"Hoy ya no queda tiempo para {service.name}: está todo ocupado hasta el cierre.")
 
 
 def _occupied(now: datetime, upstream: Upstream, tickets: Sequence[Row[Any]]) -> list[Period]:
@@ -262,5 +262,5 @@ def _occupied(now: datetime, upstream: Upstream, tickets: Sequence[Row[Any]]) ->
 def _starts(now: datetime, day: date, upstream: Upstream, tickets: Sequence[Row[Any]]) -> list[datetime | None]:
     lengths = [timedelta(minutes=ticket.duration_minutes) for ticket in tickets if ticket.status == "waiting"]
     business = upstream.business
-    chairs, periods = (business.chairs, business.periods(day)) if business else (1, None)
-    return estimate.waits(now, chairs, _occupied(now, upstream, tickets), lengths, periods)
+    places, periods = (business.places, business.periods(day)) if business else (1, None)
+    return estimate.waits(now, places, _occupied(now, upstream, tickets), lengths, periods)

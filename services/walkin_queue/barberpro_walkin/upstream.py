@@ -55,6 +55,12 @@ class Service(_Tolerant):
     duration_minutes: int = Field(gt=0)
 
 
+class Staff(_Tolerant):
+    """Somebody who attends to customers."""
+
+    id: str
+
+
 class Business(_Tolerant):
     """The part of the settings that the queue needs."""
 
@@ -63,12 +69,18 @@ class Business(_Tolerant):
     branding: Branding = Branding(primary_color="#2b2b2b", accent_color="#d9a441")
     opening_hours: dict[str, list[Interval]] = {}
     services: list[Service]
+    staff: list[Staff] = []
     chairs: int = Field(ge=1)
 
     @property
     def zone(self) -> ZoneInfo:
         """The business's time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def places(self) -> int:
+        """How many customers can be attended to at once: a chair without somebody behind it is none."""
+        return min(self.chairs, len(self.staff)) if self.staff else self.chairs
 
     def periods(self, day: date) -> list[Period]:
         """When the shop is open on a local day."""

@@ -41,6 +41,36 @@ async def test_if_match_keeps_two_operators_apart(booking):
     assert second.json()["code"] == "settings_changed"
 
 
+async def test_another_time_zone_moves_no_customer_unless_that_is_said(booking, tenant):
+    await booking.book("2027-03-01T10:00:00-03:00", headers={"X-Test-Run": "run"})
+    assert (await booking.load(timezone="Europe/Rome")).status_code == 200
+    assert (await booking.load()).status_code == 200
+    for start in ("2027-03-01T09:00:00-03:00", "2027-03-02T09:00:00-03:00"):
+        assert (await booking.book(start)).status_code == 201
+    rule = (
+        "'Europe/Rome' would move 2 future bookings, the last of 2027-03-02 09:00, whose customers were told a time in 'America/Argentina/Buenos_Aires'; "
+        "keep that until then, or tell them and send the settings with PUT /admin/settings?move_bookings=true"
+    )
+    refused = await booking.load(timezone="Europe/Rome", chairs=5)
+    assert (refused.status_code, refused.json()) == (
+        422, {"detail": f"settings refused: timezone: {rule}", "code": "bookings_would_move", "errors": [{"path": "timezone", "message": rule}]},
+    )
+    assert (await booking.management.get("/admin/settings", headers=ADMIN)).json()["settings"] == document()
+    # A zone with the same clock moves nobody, nor does any once they have been.
+    assert (await booking.load(timezone="America/Argentina/Cordoba")).status_code == 200
+    booking.clock["now"] += timedelta(hours=2)
+    assert "would move 1 future booking, the last of" in (await booking.load(timezone="Europe/Rome")).json()["detail"]
+    url = "/admin/settings?move_bookings=true"
+    assert (await booking.management.put(url, json=document(timezone="Europe/Rome"), headers=ADMIN)).status_code == 200
+    assert (await booking.http.get("/api/v1/business")).json()["timezone"] == "Europe/Rome"
+
+
+async def test_unusable_settings_are_mended_whatever_their_time_zone(booking, tenant):
+    await booking.book()
+    tenant.sql("UPDATE business_settings SET document = %s::jsonb", json.dumps(document(timezone="Mars/Olympus")))
+    assert (await booking.load(timezone="Europe/Rome")).status_code == 200
+
+
 async def test_admin_is_closed_without_the_token_and_not_public(booking):
     assert (await booking.management.get("/admin/settings")).status_code == 401
     assert (await booking.http.get("/admin/settings", headers=ADMIN)).status_code == 404
@@ -75,6 +105,26 @@ async def test_leftovers_of_test_runs_and_old_keys_go_by_themselves(booking, ten
     booking.clock["now"] = datetime.now(UTC) + timedelta(hours=25)
     await booking.built.booking.tidy()
     assert tenant.sql("SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM idempotency_keys)") == [(1, 0)]
+
+
+@pytest.mark.parametrize(("changes", "days"), [({}, 30), ({"forget_customers_after_days": 2}, 2)])
+async def test_whom_a_booking_was_for_is_forgotten_some_days_after_the_appointment(booking, tenant, changes, days):
+    assert (await booking.load(**changes)).status_code == 200
+    past = (await booking.book("2027-03-01T09:00:00-03:00")).json()
+    await booking.book("2027-03-01T10:00:00-03:00")
+    known = "SELECT count(customer_name), count(customer_phone), count(*) FROM bookings"
+    ended = datetime.fromisoformat(past["end"])
+    ledger = "SELECT sum(amount) FROM shared.usage WHERE tenant = %s"
+    for after, left in ((timedelta(0), 2), (timedelta(minutes=1), 1), (timedelta(hours=2), 0)):
+        booking.clock["now"] = ended + timedelta(days=days) + after
+        # What was booked a moment ago, by a clock that the service does not go by.
+        tenant.sql("UPDATE bookings SET created_at = %s", booking.clock["now"])
+        await booking.built.booking.tidy()
+        assert tenant.sql(known) == [(left, left, 2)]
+    assert tenant.sql(ledger, tenant.schema) == [(2,)]
+    # The customer still sees what it was.
+    seen = await booking.http.get(f"/api/v1/bookings/{past['id']}", headers={"X-Booking-Token": past["token"]})
+    assert (seen.status_code, seen.json()["start"]) == (200, past["start"])
 
 
 async def test_bookings_are_counted_by_the_day_they_were_made(booking, tenant, pg, tmp_path):
@@ -152,6 +202,17 @@ def test_no_personal_data_and_no_token_reaches_the_log(tenant, start):
     assert {line["tenant"] for line in lines} == {"palermo"}
     assert [line["sqlstate"] for line in lines if line["event"] == "request failed"] == ["23514"]
     assert [line["event"] for line in lines if line["logger"] != "request"][-2:] == ["draining", "stopped"]
+
+
+async def test_what_was_stored_under_wider_bounds_serves_on(booking, tenant):
+    """An upgrade whose rules are stricter must not take a business away from its customers."""
+    older = document(chairs=150, name="x" * 100)
+    older["opening_hours"]["holiday"] = []
+    assert (await booking.load(**older)).status_code == 422
+    tenant.sql("UPDATE business_settings SET document = %s::jsonb", json.dumps(older))
+    assert (await booking.http.get("/api/v1/business")).json()["chairs"] == 150
+    assert (await booking.http.get("/")).status_code == 200
+    assert (await booking.book()).status_code == 201
 
 
 @pytest.mark.parametrize("stored", [{"name": "x"}, {"chairs": "many"}])

@@ -16,7 +16,7 @@ async def test_version_and_business(booking):
     answer = await booking.http.get("/api/v1/version")
     assert answer.json() == {"tenant": "palermo", "revision": "r3", "service": "booking"}
     assert answer.headers["x-barberpro-revision"] == "r3"
-    assert (await booking.http.get("/api/v1/business")).json() == document()
+    assert (await booking.http.get("/api/v1/business")).json() == document(forget_customers_after_days=30)
 
 
 async def test_a_slot_is_booked_cannot_be_booked_again_and_is_free_after_cancelling(booking):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
 from barberpro_booking import application as booking_application
+from barberpro_booking.tables import BOOKINGS
 from barberpro_service.encryption.keys import FIELDS
 from barberpro_service.errors import KeysUnavailable
 from tests.integration.services.conftest import ADMIN, shop_of
@@ -70,6 +72,17 @@ async def test_rows_of_before_are_read_and_then_sealed(tenant, transit, encrypti
         await shop.http.delete(f"/api/v1/bookings/{first['id']}", headers={"X-Booking-Token": first["token"]})
         assert [row["customer_name"] for row in await exported(shop)] == [None, None]
         assert (await shop.management.get("/admin/encryption", headers=ADMIN)).json()["sealed"] == 0
+
+
+async def test_sealed_customers_are_forgotten_in_batches_even_while_vault_is_away(sealed, tenant, transit):
+    for hour in HOURS[:3]:
+        assert (await sealed.book(f"2027-03-01T{hour}:00-03:00", customer=CANARY)).status_code == 201
+    assert (await sealed.book("2027-03-02T09:00:00-03:00", customer=CANARY)).status_code == 201
+    transit.away = True
+    past = BOOKINGS.c.starts_at < datetime(2027, 3, 2, tzinfo=UTC)
+    assert await sealed.built.booking.customers.forget(past, batch=2) == 3
+    assert await sealed.built.booking.customers.forget(past) == 0
+    assert tenant.sql("SELECT count(*), count(customer_name_sealed), count(customer_phone_sealed) FROM bookings") == [(4, 1, 1)]
 
 
 async def test_repeated_requests_are_known_by_their_blind_index(sealed):

@@ -165,6 +165,56 @@ def test_book_come_back_and_cancel(phone, shop, tenant):
     assert phone.complaints() == []
 
 
+def test_every_booking_of_a_phone_can_be_seen_and_cancelled(phone, shop, tenant):
+    phone.driver.get(shop.url)
+    phone.driver.execute_script("localStorage.clear()")
+    choose(phone, shop.url)
+    sent(phone, "Ana", "1155551234")
+    phone.wait(lambda: phone.one("#mine").is_displayed())
+    assert not phone.one("#others").is_displayed()
+    # As the page of an earlier revision has kept it.
+    phone.driver.execute_script("""
+        const [one] = JSON.parse(localStorage.getItem('barberpro.turnos'));
+        localStorage.clear();
+        localStorage.setItem('barberpro.turno', JSON.stringify(one));
+    """)
+    phone.driver.get(shop.url)
+    phone.wait(lambda: phone.one("#mine").is_displayed())
+    first = phone.text("#mine-when")
+    phone.tap("#another")
+    phone.wait(lambda: phone.one("#others").is_displayed())
+    assert (phone.text("#others-title"), len(phone.all("#others-list li"))) == ("Tus turnos", 1)
+    phone.tap(".choice:first-child")
+    phone.wait(lambda: phone.one("#step-day").is_displayed())
+    phone.tap(".day:nth-child(3)")
+    phone.wait(lambda: len(phone.all(".slot")) > 50)
+    phone.tap(".slot")
+    phone.wait(lambda: phone.one("#step-customer").is_displayed())
+    sent(phone, "Ana", "1155551234")
+    phone.wait(lambda: phone.one("#mine").is_displayed())
+    second = phone.text("#mine-when")
+    assert first != second
+    phone.keep("10-two")
+    # The page opens with the next one, and has the other below it.
+    phone.driver.get(shop.url)
+    phone.wait(lambda: phone.one("#mine").is_displayed())
+    assert (phone.text("#mine-when"), phone.text("#others-title"), phone.text("#others-list")) == (first, "Tus otros turnos", f"Corte, {second}")
+    phone.tap("#others-list button")
+    phone.wait(lambda: phone.text("#mine-when") == second)
+    assert phone.text("#others-list") == f"Corte, {first}"
+    for left, when in ((1, second), (0, first)):
+        phone.tap("#cancel")
+        phone.tap("#confirm-yes")
+        phone.wait(lambda: phone.text("#mine-title") == "Turno cancelado")
+        assert phone.text("#mine-when") == when
+        assert tenant.sql("SELECT count(*) FROM bookings WHERE status = 'confirmed'") == [(left,)]
+        if left:
+            phone.tap("#others-list button")
+            phone.wait(lambda: phone.text("#mine-title") == "¡Te esperamos!")
+    assert phone.driver.execute_script("return localStorage.getItem('barberpro.turnos')") == "[]"
+    assert phone.complaints() == []
+
+
 def test_a_slot_that_somebody_else_took_meanwhile(phone, shop):
     phone.driver.get(shop.url)
     phone.driver.execute_script("localStorage.clear()")

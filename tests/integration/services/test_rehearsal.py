@@ -197,7 +197,7 @@ async def test_every_query_of_the_service_is_among_them(scratch, module, reposit
     for name in every:
         monkeypatch.setattr(repository, name, watched(name, getattr(repository, name)))
     # These open their connections themselves; `exported` and `making` are no coroutines: one reads what `status` does and more, the other fills its table.
-    for owner, names in ((KeyTable, ("all", "made", "replace")), (Personal, ("_seal_batch", "status", "opened"))):
+    for owner, names in ((KeyTable, ("all", "made", "replace")), (Personal, ("_seal_batch", "_forget_batch", "status", "opened"))):
         for name in names:
             monkeypatch.setattr(owner, name, watched(name, getattr(owner, name)))
         every |= set(names)

@@ -82,6 +82,14 @@ async def test_booked_slots_take_chairs(walkin):
     assert (await take(walkin)).json()["estimated_wait_minutes"] == 45
 
 
+async def test_a_chair_without_somebody_behind_it_seats_nobody(walkin):
+    assert (await walkin.booking.load(chairs=5)).status_code == 200
+    assert [(await take(walkin)).json()["estimated_wait_minutes"] for _turn in range(3)] == [0, 0, 30]
+    alone = [{"id": "juan", "name": "Juan", "services": ["corte", "barba"]}]
+    assert (await walkin.booking.load(chairs=5, staff=alone)).status_code == 200
+    assert (await take(walkin)).json()["estimated_wait_minutes"] == 90
+
+
 async def test_from_waiting_to_finished(walkin):
     ticket = (await take(walkin, name="Leo")).json()
     for action, status in (("call", "called"), ("call", "called"), ("serve", "serving"), ("finish", "finished"), ("finish", "finished")):
@@ -162,7 +170,7 @@ async def test_who_got_the_last_place_gets_it_again_after_a_lost_answer(walkin, 
     [
         (-2, "closed", "El local está cerrado. Abrimos hoy a las 09:00."),
         (13, "closed", "El local está cerrado. Hoy ya no atendemos por orden de llegada."),
-        (11.75, "no_time_left", "Hoy ya no queda tiempo para Corte: los sillones están ocupados hasta el cierre."),
+        (11.75, "no_time_left", "Hoy ya no queda tiempo para Corte: está todo ocupado hasta el cierre."),
     ],
 )
 async def test_nobody_waits_for_a_closed_shop(walkin, hours, code, detail):

@@ -44,6 +44,7 @@ FIELDS: list[tuple[str, list[Any], list[Any]]] = [
      ["9500", True, None, -1, -0.01, 1.005, float("nan"), float("inf"), 1e10, 10**10, [1], {}, REMOVED]),
     ("services[0].color", [], ["blue"]),
     ("chairs", [1, 100], [0, 101, -1, "3", 2.0, True, None, REMOVED]),
+    ("forget_customers_after_days", [1, 365], [0, 366, -1, "30", 30.0, True, None]),
     ("loyalty", [], [{"points": 10}, None]),
 ]  # fmt: skip
 
@@ -111,6 +112,12 @@ def test_there_are_at_most_two_hundred() -> None:
         ("services[0].duration_minutes", 7, "business.services[0].duration_minutes 7 is no whole number from 5 to 480 in steps of 5"),
         ("staff[1].services[0]", "tattoo", "business.staff[1].services[0] 'tattoo' is not the id of a service: known are barba, corte"),
         ("opening_hours.saturday[0].from", 540, "business.opening_hours.saturday[0].from 540 is no time: use HH:MM from 00:00 to 24:00, in quotes"),
+        ("opening_hours.monday", [{"from": "20:00", "to": "00:00"}],
+         "business.opening_hours.monday[0] {'from': '20:00', 'to': '00:00'} ends before it begins: from 20:00 must be before to 00:00 of the same day; "
+         "the end of the day is 24:00"),
+        ("opening_hours.monday", [{"from": "22:00", "to": "02:00"}],
+         "business.opening_hours.monday[0] {'from': '22:00', 'to': '02:00'} ends before it begins: from 22:00 must be before to 02:00 of the same day; "
+         "for hours past midnight close at 24:00 here and open from 00:00 to 02:00 on the next day"),
         ("chairs", REMOVED, "business.chairs is missing: the booking service needs it"),
         ("opening_hours.monday", [{"from": "12:00", "to": "20:00"}, {"from": "09:00", "to": "13:00"}],
          "business.opening_hours 'monday' has hours that overlap: 09:00-13:00 and 12:00-20:00"),

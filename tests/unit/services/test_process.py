@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from barberpro_booking.migrations import MIGRATIONS
 from barberpro_service import command, connection, schema
 from barberpro_service.config import DatabaseSettings, Environment
 from barberpro_service.connection import DatabaseUnavailable
 from barberpro_service.housekeeping import housekeeping
+from barberpro_service.metrics import Metrics
 
 SETTINGS = DatabaseSettings("db", 5432, "barberpro", "t_1", "verify-full", "app", "secret")
 
@@ -27,18 +29,31 @@ def quiet():
     root.handlers, root.level = handlers, level
 
 
-async def test_housekeeping_goes_on_after_a_failure_and_ends_with_the_service():
+@pytest.mark.parametrize(("failure", "level"), [(DatabaseUnavailable("away"), "warning"), (KeyError("nobody thought of this"), "error")])
+async def test_housekeeping_goes_on_after_a_failure_and_ends_with_the_service(failure, level):
     calls: list[int] = []
     enough = asyncio.Event()
+    metrics = Metrics("booking", "palermo", "r1")
+
+    def told(name: str) -> float:
+        return metrics.registry.get_sample_value(f"barberpro_housekeeping_{name}") or 0.0
+
+    begun = told("last_success_timestamp_seconds")
+    assert (begun > 0, told("failures_total")) == (True, 0)
 
     async def tidy() -> None:
         calls.append(1)
         if len(calls) == 1:
-            raise DatabaseUnavailable("away")
-        enough.set()
+            raise failure
+        if len(calls) == 3:
+            enough.set()
 
-    async with housekeeping(tidy, seconds=0.01):
-        await asyncio.wait_for(enough.wait(), 10)
+    with capture_logs() as lines:
+        async with housekeeping(tidy, metrics, seconds=0.01):
+            await asyncio.wait_for(enough.wait(), 10)
+    assert [(line["log_level"], line["event"], line["error"]) for line in lines] == [(level, "tidying failed", type(failure).__name__)]
+    assert told("failures_total") == 1
+    assert told("last_success_timestamp_seconds") > begun
     seen = len(calls)
     await asyncio.sleep(0.05)
     assert len(calls) == seen

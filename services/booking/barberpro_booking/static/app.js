@@ -1,7 +1,8 @@
 // The booking page's behaviour. Text from anywhere is set as text, never as markup.
 const $ = (id) => document.getElementById(id);
 const form = $("booking");
-const STORE = "barberpro.turno";
+const STORE = "barberpro.turnos";
+const BEFORE = "barberpro.turno"; // the last booking alone, as earlier revisions of this page kept it
 const SORRY = "No pudimos conectarnos. Revisá tu conexión y probá de nuevo.";
 let key = null; // idempotency key of the attempt under way; kept over network failures, so that a retry books once
 let keyFor = null;
@@ -205,16 +206,62 @@ async function book(event) {
   return fail("form-error", body.detail || SORRY);
 }
 
-function remember(booking) {
+function stored(name) {
   try {
-    localStorage.setItem(STORE, JSON.stringify({ id: booking.id, token: booking.token }));
-  } catch { /* private windows may refuse; the booking stands all the same */ }
+    return JSON.parse(localStorage.getItem(name));
+  } catch {
+    return null; // nothing remembered, or nothing that this page wrote
+  }
 }
 
-function forget() {
+// Id and token of every booking made here: with another browser, or once they are lost, nobody can see or cancel it.
+function remembered() {
+  const all = stored(STORE);
+  const found = Array.isArray(all) ? all.filter((item) => item?.id) : [];
+  const before = stored(BEFORE);
+  return before?.id && !found.some((item) => item.id === before.id) ? [...found, before] : found;
+}
+
+function keep(bookings) {
   try {
-    localStorage.removeItem(STORE);
-  } catch { /* as above */ }
+    localStorage.setItem(STORE, JSON.stringify(bookings.map(({ id, token }) => ({ id, token }))));
+    localStorage.removeItem(BEFORE);
+  } catch { /* private windows may refuse; the bookings stand all the same */ }
+}
+
+function remember(booking) {
+  keep([...remembered().filter((item) => item.id !== booking.id), booking]);
+  mine.set(booking.id, booking);
+}
+
+function forget(id) {
+  keep(remembered().filter((item) => item.id !== id));
+  mine.delete(id);
+}
+
+const mine = new Map(); // the bookings to come, by id
+const inOrder = () => [...mine.values()].sort((one, other) => new Date(one.start) - new Date(other.start));
+
+function showOthers() {
+  const box = $("others");
+  if (!box) return; // the page came from the revision before, the script did not
+  const card = !$("mine").hidden;
+  const others = inOrder().filter((booking) => !card || booking.id !== shown?.id);
+  box.hidden = !others.length;
+  $("others-title").textContent = card ? "Tus otros turnos" : "Tus turnos";
+  $("others-list").replaceChildren(...others.map((booking) => {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = `${booking.service_name}, ${longDay(booking.start)} a las ${clock(booking.start)}`;
+    button.addEventListener("click", () => {
+      form.hidden = true;
+      show(booking);
+    });
+    item.append(button);
+    return item;
+  }));
 }
 
 let shown = null;
@@ -232,6 +279,7 @@ function show(booking, focus = true) {
   $("mine-hint").hidden = cancelled;
   $("cancel").hidden = cancelled;
   fail("mine-error", "");
+  showOthers();
   if (focus) {
     $("mine").focus();
     $("mine").scrollIntoView({ block: "center" });
@@ -239,18 +287,16 @@ function show(booking, focus = true) {
 }
 
 async function restore() {
-  let stored = null;
-  try {
-    stored = JSON.parse(localStorage.getItem(STORE));
-  } catch { /* nothing remembered */ }
-  if (!stored?.id) return;
-  const { status, body } = await call("GET", "/api/v1/bookings/" + encodeURIComponent(stored.id), { "X-Booking-Token": stored.token });
-  if (status === 200 && body.status === "confirmed" && new Date(body.end) > new Date()) {
-    show({ ...body, token: stored.token }, false);
-    form.hidden = true;
-  } else if (status === 200 || status === 404) {
-    forget();
-  }
+  const asked = remembered().map(async ({ id, token }) => {
+    const { status, body } = await call("GET", "/api/v1/bookings/" + encodeURIComponent(id), { "X-Booking-Token": token });
+    if (status === 200 && body.status === "confirmed" && new Date(body.end) > new Date()) mine.set(id, { ...body, token });
+    else if (status === 200 || status === 404) forget(id);
+  });
+  await Promise.all(asked);
+  // Whoever has begun to book meanwhile goes on; the list is there all the same.
+  if (!mine.size || shown || chosen("service")) return showOthers();
+  form.hidden = true;
+  return show(inOrder()[0], false);
 }
 
 async function cancel() {
@@ -259,7 +305,7 @@ async function cancel() {
   const { status, body } = await call("DELETE", "/api/v1/bookings/" + encodeURIComponent(shown.id), { "X-Booking-Token": shown.token });
   $("cancel").disabled = false;
   if (status !== 200) return fail("mine-error", body.detail || SORRY);
-  forget();
+  forget(shown.id);
   return show(body);
 }
 
@@ -273,6 +319,7 @@ form.addEventListener("submit", book);
 $("next-day").addEventListener("click", nextDay);
 $("another").addEventListener("click", () => {
   $("mine").hidden = true;
+  showOthers();
   form.hidden = false;
   form.scrollIntoView();
 });

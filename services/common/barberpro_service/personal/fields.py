@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import LargeBinary, Row, Table, func, or_, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Row, Table, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from barberpro_service.errors import KeysUnavailable
@@ -92,6 +92,24 @@ class Personal:
                 values = await self.columns(row.id, **{name: getattr(row, name) for name in self.names})
                 await connection.execute(update(self.table).where(self.table.c.id == row.id).values(**dict.fromkeys(self.names), **values))
             return len(rows)
+
+    async def forget(self, past: ColumnElement[bool], batch: int = BATCH) -> int:
+        """Empty the personal columns, plain and sealed, of the rows that are `past`; returns how many rows that were.
+
+        In batches, each a transaction that passes over rows in use, as `seal_plain` does. Asks no key.
+        """
+        forgotten = 0
+        while (done := await self._forget_batch(past, batch)) > 0:
+            forgotten += done
+        return forgotten
+
+    async def _forget_batch(self, past: ColumnElement[bool], batch: int) -> int:
+        ids = self.table.c.id
+        known = or_(self._plain(), self._sealed())
+        some = select(ids).where(past, known).limit(batch).with_for_update(skip_locked=True)
+        nobody = dict.fromkeys((*self.names, *(f"{name}_sealed" for name in self.names)))
+        async with self.engine.begin() as connection:
+            return len((await connection.execute(update(self.table).where(ids.in_(some)).values(**nobody).returning(ids))).all())
 
     async def status(self) -> dict[str, Any]:
         """How many rows are sealed and how many plain, and by which versions of the tenant's key data keys are wrapped."""

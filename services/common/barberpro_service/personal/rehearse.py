@@ -46,3 +46,4 @@ async def personal_queries(engine: OneConnection, table: Table, names: tuple[str
     await personal.seal_plain()
     async for _line in personal.exported():
         pass
+    await personal.forget(table.c.created_at < datetime(2027, 1, 1, tzinfo=UTC))
