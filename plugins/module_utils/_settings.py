@@ -86,12 +86,13 @@ def converge(
     wanted: Mapping[str, Any],
     wait_timeout: float,
     check_mode: bool = False,
+    restore: bool = False,
     run: Mapping[str, Any] | None = None,
 ) -> Converged:
     """Write ``wanted`` when the service has something else, and read it back. Raises AccessError and SettingsError.
 
     In check mode nobody brings pods up, so nothing is waited for; without a pod to ask, everything counts as a difference and the outcome
-    says so in ``unknown``.
+    says so in ``unknown``. ``restore`` puts back what was in force a moment ago, bookings of this moment or not.
     """
 
     def admin() -> tuple[str, Send]:
@@ -113,7 +114,7 @@ def converge(
     transaction = Transaction(Resources(client), str((run or {}).get("tenant") or ""), run)
     with transaction.step("settings", undo=lambda: {"before": before}):
         transaction.touch()
-        pod, after = _trying(lambda: _write(*admin(), wanted), wait_timeout)
+        pod, after = _trying(lambda: _write(*admin(), wanted, restore), wait_timeout)
     return Converged(pod, before, after, fields)
 
 
@@ -122,9 +123,9 @@ def _read(pod: str, send: Send) -> tuple[str, dict[str, Any]]:
     return pod, read_settings(send, pod)
 
 
-def _write(pod: str, send: Send, wanted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _write(pod: str, send: Send, wanted: Mapping[str, Any], restore: bool) -> tuple[str, dict[str, Any]]:
     """Write the settings, which may be done twice; return the pod and the settings as read back."""
-    answer = send("PUT", PATH, dict(wanted))
+    answer = send("PUT", f"{PATH}?move_bookings=true" if restore else PATH, dict(wanted))
     if answer.status == 422:
         raise SettingsError(f"settings of {pod} are refused: {_problems(answer)}; correct them in the inventory")
     _expect(answer, pod, "PUT", 200)

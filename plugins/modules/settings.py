@@ -51,6 +51,12 @@ options:
     description: For how many seconds to wait for a ready pod and for a service that is not yet able to answer.
     type: int
     default: 60
+  restore:
+    description:
+      - The settings are those that were in force a moment ago, and are put back whatever the service has against them by now. Customers may have
+        booked in the meantime, and a service refuses another time zone that would move their bookings.
+    type: bool
+    default: false
   run:
     description: The run that this is a step of, see M(barberpro.platform.transaction). Without it no lease is taken and no journal kept.
     type: dict
@@ -71,6 +77,7 @@ EXAMPLES = r"""
     namespace: tenant-barbershop-palermo
     selector: app.kubernetes.io/component=booking,barberpro.platform/revision=r2
     settings: "{{ __pipeline_settings.before }}"
+    restore: true
   when: __pipeline_settings.before | length > 0
 """
 
@@ -115,6 +122,7 @@ def converge_settings(client: Client, options: dict[str, Any], check_mode: bool)
         token_secret=params["token_secret"],
         wanted=params["settings"],
         wait_timeout=params["wait_timeout"],
+        restore=params["restore"],
         check_mode=check_mode,
         run=params["run"],
     )
@@ -142,6 +150,7 @@ def main(new: Callable[..., Any] = AnsibleModule) -> None:
             "token_secret": {"type": "str", "default": "booking-admin", "no_log": False},
             "settings": {"type": "dict", "required": True},
             "wait_timeout": {"type": "int", "default": 60},
+            "restore": {"type": "bool", "default": False},
             "run": {"type": "dict"},
         },
         supports_check_mode=True,

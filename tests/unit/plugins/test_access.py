@@ -145,6 +145,7 @@ class Service:
 
     def __init__(self, stored: dict[str, Any] | None = None) -> None:
         self.stored, self.writes, self.failure = stored, 0, Reply(0)
+        self.paths: list[str] = []
 
     def __call__(self, request: Request) -> Reply:
         if request.headers.get("authorization") != "Bearer t0p":
@@ -152,6 +153,7 @@ class Service:
         if self.failure.status:
             return self.failure
         if request.method == "PUT":
+            self.paths.append(request.path)
             self.stored, self.writes = request.body, self.writes + 1
             return Reply(200, {"changed": True})
         return Reply(200, {"settings": self.stored or None, "etag": None})
@@ -200,6 +202,8 @@ def test_settings_converge_and_stay(service: Service, converge: Callable[..., di
     again = converge()
     assert not again["changed"]
     assert service.writes == 1
+    assert converge({**WANTED, "chairs": 2}, restore=True)["changed"]
+    assert service.paths == ["/admin/settings", "/admin/settings?move_bookings=true"]
 
 
 def test_settings_that_are_refused(service: Service, converge: Callable[..., dict[str, Any]]) -> None:
