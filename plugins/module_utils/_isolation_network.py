@@ -59,8 +59,10 @@ class Network:
         self.tenants = sorted(set(world.tenants.values()))
         foreign = sorted(name for name in self.model.in_namespace if name not in world.tenants and name not in world.shared)
         self.names = [*self.tenants, *foreign]
-        number = {name: place for place, name in enumerate(self.names)}
-        place = {namespace: number[tenant] for namespace, tenant in world.tenants.items()} | {name: number[name] for name in foreign}
+        # Numbered apart: a namespace that is no tenant's may have a tenant's name, and would otherwise be taken for that tenant.
+        number = {tenant: group for group, tenant in enumerate(self.tenants)}
+        place = {namespace: number[tenant] for namespace, tenant in world.tenants.items()}
+        place |= {name: group for group, name in enumerate(foreign, len(self.tenants))}
         self.bits = [0] * len(self.names)
         self.group_of = [place.get(item.namespace, -1) for item in self.model.classes]
         for item, group in enumerate(self.group_of):
