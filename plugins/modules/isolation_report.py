@@ -10,7 +10,8 @@ version_added: 0.1.0
 short_description: Say who can reach whom among all tenants, and prove that nobody can
 description:
   - Computes from the live NetworkPolicies which pods of a tenant could connect to which pods of another one, for all pairs of tenants, and
-    names the exact path where one is open - from pod, to pod, port, and the policies that allow it on each side.
+    names the exact path where one is open - from pod, to pod, port, and the policies that allow it on each side. Pods that have no address yet, or are
+    not started yet, count as being in every address block in which they may come to be, by the nodes' ranges.
   - Evaluates RBAC for each identity of a tenant (its service accounts and the subjects of its role bindings) outside of its own namespace.
   - Compares what each tenant's quotas have counted with their limits, since creates that race with deletes can get past one.
   - With the credentials of a database administrator, tells which role of a tenant may use the schema of another one.

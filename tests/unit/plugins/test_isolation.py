@@ -276,6 +276,7 @@ PATHS = {
     "policies": "/apis/networking.k8s.io/v1/networkpolicies",
     "accounts": "/api/v1/serviceaccounts",
     "quotas": "/api/v1/resourcequotas",
+    "nodes": "/api/v1/nodes",
     **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
 }
 
