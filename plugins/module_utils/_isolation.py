@@ -115,7 +115,7 @@ def build(objects: Objects, options: Mapping[str, Any], seconds: dict[str, float
     seconds["network"] = time.perf_counter() - begun
     begun = time.perf_counter()
     rbac = _isolation_rbac.Rbac(objects["roles"], objects["role_bindings"], objects["cluster_roles"], objects["cluster_role_bindings"])
-    document["rbac"] = _isolation_rbac.findings(rbac, tenants, objects["accounts"], options["platform_subjects"])
+    document["rbac"] = _isolation_rbac.findings(rbac, tenants, objects["accounts"], options["platform_subjects"], options["shared_namespaces"])
     document["rbac"]["findings"] = [item for item in document["rbac"]["findings"] if _concerns(item, asked)]
     seconds["rbac"] = time.perf_counter() - begun
     quotas = [quota for quota in objects["quotas"] if quota["metadata"]["namespace"] in tenants]

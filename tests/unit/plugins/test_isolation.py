@@ -239,6 +239,25 @@ def test_what_is_no_finding(namespace: str, subject: dict[str, Any], cluster: bo
     assert report(objects)["findings"] == []
 
 
+@pytest.mark.parametrize(
+    ("subject", "words", "exempt"),
+    [
+        ({"kind": "ServiceAccount", "namespace": "legacy", "name": "default"}, "ServiceAccount legacy/default", "legacy/default"),
+        ({"kind": "User", "name": "system:serviceaccount:legacy:default"}, "ServiceAccount legacy/default", "system:serviceaccount:legacy:default"),
+        ({"kind": "Group", "name": "system:serviceaccounts:legacy"}, "Group system:serviceaccounts:legacy", "system:serviceaccounts:legacy"),
+    ],
+)
+def test_an_account_that_is_nobodys_is_named_where_it_has_rights_in_a_tenants_namespace(subject: dict[str, Any], words: str, exempt: str) -> None:
+    objects = fleet.objects(3)
+    bind(objects, B, subject)
+    found = report(objects)
+    assert found["findings"] == [f"{words} may get, list secrets in namespace {B} (RoleBinding {B}/bound to Role reader)"]
+    assert report(objects, names=["shop-0001"])["findings"] == found["findings"]
+    assert report(objects, names=["shop-0002"])["isolated"]
+    assert report(objects, platform_subjects=[exempt])["isolated"]
+    assert report(objects, shared_namespaces=[*OPTIONS["shared_namespaces"], "legacy"])["isolated"]
+
+
 def test_an_operator_of_the_platform_is_exempt() -> None:
     objects = fleet.objects(2)
     for space in (A, B):
