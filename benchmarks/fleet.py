@@ -87,7 +87,7 @@ def _quota(space: str) -> dict[str, Any]:
 def objects(tenants: int, prefix: str = "shop") -> dict[str, list[dict[str, Any]]]:
     """Return what the isolation report reads from a cluster with so many tenants, named PREFIX-0000 and so on."""
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ("namespaces", "pods", "policies", "accounts", "roles", "role_bindings")}
-    found |= {"cluster_roles": [], "cluster_role_bindings": [], "quotas": []}
+    found |= {"cluster_roles": [], "cluster_role_bindings": [], "quotas": [], "nodes": []}
     for space, name, labels in SHARED:
         found["namespaces"].append(namespace(space))
         found["pods"].append({"metadata": {"namespace": space, "name": name, "labels": labels}, "spec": {"containers": []}})

@@ -6,6 +6,7 @@ Both are asked about the same worlds (see ``worlds``), and so are we; what is co
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import subprocess
@@ -157,18 +158,19 @@ def of_analyzer(line: str) -> dict[tuple[str, str], Any]:
 
 
 def reachability(world: World, addresses: bool = True) -> Reachability:
-    """Return our model of a world; without ``addresses`` no address block holds a pod."""
+    """Return our model of a world; a pod whose address is empty may get one of the world's ``ranges``; without ``addresses`` no address block holds a pod."""
     pods = [
         Pod(
             pod["namespace"],
             pod["name"],
             pod["labels"],
-            (pod["address"],) if addresses else (),
+            (pod["address"],) if addresses and pod["address"] else (),
             tuple(sorted((port["name"], port["protocol"], port["port"]) for port in pod["ports"])),
         )
         for pod in world["pods"]
     ]
-    return Reachability(world["namespaces"], pods, [Policy.of(policy) for policy in world["policies"]])
+    ranges = [ipaddress.ip_network(cidr) for cidr in world.get("ranges", ())]
+    return Reachability(world["namespaces"], pods, [Policy.of(policy) for policy in world["policies"]], ranges)
 
 
 def ours(world: World, addresses: bool = True) -> dict[tuple[str, str], Any]:

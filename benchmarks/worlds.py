@@ -27,6 +27,19 @@ def world(seed: int) -> World:
     return {"namespaces": spaces, "pods": pods, "policies": policies, "points": [{"port": n, "protocol": p} for n in NUMBERS for p in PROTOCOLS]}
 
 
+# Where pods get addresses: within one block, in several, in what blocks except partly or altogether, in no block.
+RANGES = (("10.0.0.248/29",), ("10.0.1.0/29",), ("10.0.1.0/30",), ("10.0.0.252/30", "10.0.1.0/30"), ("10.0.2.0/31", "192.168.7.0/31"), ("10.0.9.0/31",))
+
+
+def starting(seed: int) -> World:
+    """Return the world of a seed in which some of the pods have no address yet, with the ``ranges`` of which they may get one."""
+    dice = random.Random(f"starting {seed}")
+    made = world(seed)
+    for pod in made["pods"]:
+        pod["address"] = "" if dice.random() < 0.6 else pod["address"]
+    return {**made, "ranges": dice.choice(RANGES)}
+
+
 def _labels(dice: random.Random) -> dict[str, str]:
     return {key: dice.choice(VALUES) for key in KEYS if dice.random() < 0.6}
 

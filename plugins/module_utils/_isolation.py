@@ -27,6 +27,7 @@ RBAC = "rbac.authorization.k8s.io/v1"
 KINDS = {
     "namespaces": ("v1", "Namespace"),
     "pods": ("v1", "Pod"),
+    "nodes": ("v1", "Node"),
     "policies": ("networking.k8s.io/v1", "NetworkPolicy"),
     "accounts": ("v1", "ServiceAccount"),
     "roles": (RBAC, "Role"),
@@ -87,7 +88,9 @@ def build(objects: Objects, options: Mapping[str, Any], seconds: dict[str, float
     missing = sorted(set(asked) - set(tenants.values()))
     if missing:
         raise PlatformError(f"tenant {missing[0]} has no namespace in this cluster; see the tenants with status.yml, or leave names out for all")
-    world = _isolation_network.world(objects["namespaces"], tenants, options["shared_namespaces"], objects["pods"], objects["policies"])
+    world = _isolation_network.world(
+        objects["namespaces"], tenants, options["shared_namespaces"], objects["pods"], objects["policies"], objects["nodes"]
+    )
     network = _isolation_network.Network(world, asked)
     most = int(options["max_paths"])
     paths = [network.describe(*path) for path in islice(network.paths(), most + 1)]
@@ -112,7 +115,7 @@ def build(objects: Objects, options: Mapping[str, Any], seconds: dict[str, float
     seconds["network"] = time.perf_counter() - begun
     begun = time.perf_counter()
     rbac = _isolation_rbac.Rbac(objects["roles"], objects["role_bindings"], objects["cluster_roles"], objects["cluster_role_bindings"])
-    document["rbac"] = _isolation_rbac.findings(rbac, tenants, objects["accounts"], options["platform_subjects"])
+    document["rbac"] = _isolation_rbac.findings(rbac, tenants, objects["accounts"], options["platform_subjects"], options["shared_namespaces"])
     document["rbac"]["findings"] = [item for item in document["rbac"]["findings"] if _concerns(item, asked)]
     seconds["rbac"] = time.perf_counter() - begun
     quotas = [quota for quota in objects["quotas"] if quota["metadata"]["namespace"] in tenants]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils._addresses import Range, pod_ranges
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import listed
 from ansible_collections.barberpro.platform.plugins.module_utils._policies import Policy, Rule, merged, port_words, resolve
 from ansible_collections.barberpro.platform.plugins.module_utils._reachability import Path, Pod, PodClass, Reachability, members
@@ -29,11 +30,15 @@ class World:
     shared: frozenset[str]
     pods: list[Pod]
     policies: list[Policy]
+    # Where a pod that has no address yet may get one.
+    ranges: tuple[Range, ...] = ()
     # Pods with their node's network, which no policy governs: NAMESPACE/NAME.
     host_network: list[str] = field(default_factory=list)
 
 
-def world(namespaces: Iterable[Obj], tenants: dict[str, str], shared: Iterable[str], pods: Iterable[Obj], policies: Iterable[Obj]) -> World:
+def world(
+    namespaces: Iterable[Obj], tenants: dict[str, str], shared: Iterable[str], pods: Iterable[Obj], policies: Iterable[Obj], nodes: Iterable[Obj] = ()
+) -> World:
     """Return the world of objects as the API server lists them. Pods that have ended have no network any more."""
     labels = {str(item["metadata"]["name"]): item["metadata"].get("labels") or {} for item in namespaces}
     found = World(labels, tenants, frozenset(shared), [], [Policy.of(policy) for policy in policies])
@@ -45,6 +50,7 @@ def world(namespaces: Iterable[Obj], tenants: dict[str, str], shared: Iterable[s
             found.host_network.append(f"{metadata['namespace']}/{metadata['name']}")
         else:
             found.pods.append(Pod.of(pod))
+    found.ranges = pod_ranges(nodes, (pod.addresses for pod in found.pods))
     found.pods += [Pod(namespace, ANY_POD, {}) for namespace in tenants]
     return found
 
@@ -55,12 +61,14 @@ class Network:
     def __init__(self, world: World, only: Iterable[str] = ()) -> None:
         """Compute; with ``only``, pairs in which none of these tenants takes part do not count."""
         self.world = world
-        self.model = Reachability(world.namespaces, world.pods, world.policies)
+        self.model = Reachability(world.namespaces, world.pods, world.policies, world.ranges)
         self.tenants = sorted(set(world.tenants.values()))
         foreign = sorted(name for name in self.model.in_namespace if name not in world.tenants and name not in world.shared)
         self.names = [*self.tenants, *foreign]
-        number = {name: place for place, name in enumerate(self.names)}
-        place = {namespace: number[tenant] for namespace, tenant in world.tenants.items()} | {name: number[name] for name in foreign}
+        # Numbered apart: a namespace that is no tenant's may have a tenant's name, and would otherwise be taken for that tenant.
+        number = {tenant: group for group, tenant in enumerate(self.tenants)}
+        place = {namespace: number[tenant] for namespace, tenant in world.tenants.items()}
+        place |= {name: group for group, name in enumerate(foreign, len(self.tenants))}
         self.bits = [0] * len(self.names)
         self.group_of = [place.get(item.namespace, -1) for item in self.model.classes]
         for item, group in enumerate(self.group_of):

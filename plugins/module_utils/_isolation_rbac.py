@@ -132,13 +132,17 @@ def rule_words(rules: Sequence[Obj]) -> list[str]:
     return words
 
 
-def findings(rbac: Rbac, tenants: Mapping[str, str], accounts: Iterable[Obj], exempt: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what tenants' identities may do outside of their namespaces.
+def findings(
+    rbac: Rbac, tenants: Mapping[str, str], accounts: Iterable[Obj], exempt: Iterable[str] = (), shared: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return what tenants' identities may do outside of their namespaces, and what accounts that are nobody's may do in them.
 
-    ``tenants`` maps namespaces to tenants; ``accounts`` are ServiceAccount objects; ``exempt`` are users and groups of the platform itself.
+    ``tenants`` maps namespaces to tenants; ``accounts`` are ServiceAccount objects; ``exempt`` are users, groups and accounts of the platform itself,
+    whose namespaces are ``shared``.
     The result has ``identities``, ``bindings`` (numbers) and ``findings`` (dictionaries with a ``sentence``).
     """
-    homes = _homes(rbac, tenants, accounts, {*exempt, *(name for _kind, name in EVERYBODY)})
+    skipped = {*exempt, *(name for _kind, name in EVERYBODY)}
+    homes = _homes(rbac, tenants, accounts, skipped)
     found: list[dict[str, Any]] = []
     for subject, own in sorted(homes.items()):
         own_only = next(iter(own)) if len(own) == 1 else None
@@ -148,6 +152,10 @@ def findings(rbac: Rbac, tenants: Mapping[str, str], accounts: Iterable[Obj], ex
     for subject in EVERYBODY:
         for grant in rbac.of.get(subject, []):
             found += _finding(subject, [], grant, tenants)
+    for subject in sorted(_strangers(rbac, tenants, skipped, {*shared})):
+        for grant in rbac.of[subject]:
+            if grant.namespace in tenants:
+                found += _finding(subject, [tenants[grant.namespace]], grant, tenants)
     return {"identities": len(homes), "bindings": rbac.bindings, "findings": found}
 
 
@@ -160,7 +168,7 @@ def _homes(rbac: Rbac, tenants: Mapping[str, str], accounts: Iterable[Obj], skip
             homes["ServiceAccount", f"{namespace}/{account['metadata']['name']}"].add(tenants[namespace])
     for namespace, tenant in tenants.items():
         for kind, name in rbac.in_namespace.get(namespace, ()):
-            home = name.partition("/")[0] if kind == "ServiceAccount" else name.removeprefix(_ACCOUNTS) if name.startswith(_ACCOUNTS) else None
+            home = _home(kind, name)
             if home is not None:  # an account, and all accounts of a namespace, belong to where they live
                 if home in tenants:
                     homes[kind, name].add(tenants[home])
@@ -168,6 +176,24 @@ def _homes(rbac: Rbac, tenants: Mapping[str, str], accounts: Iterable[Obj], skip
                 homes[kind, name].add(tenant)
         homes["Group", f"{_ACCOUNTS}{namespace}"].add(tenant)
     return homes
+
+
+def _home(kind: str, name: str) -> str | None:
+    """Return the namespace in which an account, or all accounts of a group, live; None for people."""
+    if kind == "ServiceAccount":
+        return name.partition("/")[0]
+    return name.removeprefix(_ACCOUNTS) if kind == "Group" and name.startswith(_ACCOUNTS) else None
+
+
+def _strangers(rbac: Rbac, tenants: Mapping[str, str], skipped: set[str], shared: set[str]) -> set[Subject]:
+    """Return the accounts, and groups of them, that are bound in a tenant's namespace and live in one that is neither a tenant's nor the platform's."""
+    bound = {subject for namespace in tenants for subject in rbac.in_namespace.get(namespace, ())}
+    known = {*tenants, *shared, None}
+    return {
+        (kind, name)
+        for kind, name in bound
+        if _home(kind, name) not in known and not {name, f"system:serviceaccount:{name.replace('/', ':')}"} & skipped
+    }
 
 
 def _finding(subject: Subject, own: list[str], grant: Grant, tenants: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -107,6 +107,17 @@ class Block:
         """Return whether an address of this block's version lies in it and in none of the excepted ranges."""
         return self.first <= address <= self.last and not any(first <= address <= last for first, last in self.holes)
 
+    def meets(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+        """Return whether any address of a network lies in it."""
+        if network.version != self.version:
+            return False
+        place, last = max(self.first, int(network.network_address)), min(self.last, int(network.broadcast_address))
+        for start, end in sorted(self.holes):
+            if start > place:
+                break
+            place = max(place, end + 1)
+        return place <= last
+
 
 @dataclass(frozen=True)
 class Peer:

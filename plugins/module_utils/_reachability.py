@@ -4,20 +4,19 @@
 """Who can connect to whom, computed from NetworkPolicies for all pairs of pods at once.
 
 Pods that no policy can tell apart are one class: same namespace, same labels as far as any selector looks at them, same named ports as
-far as any rule uses them, same address blocks. Sets of classes are the bits of one integer, so that a selector is a few ANDs and ORs
-whatever the number of tenants, and classes whose rules towards others are equal are compared once. The work is proportional to policies
-plus what is open; pairs of pods are never listed.
+far as any rule uses them, same address blocks (those of any address that it may get where a pod has none yet). Sets of classes are the bits
+of one integer, so that a selector is a few ANDs and ORs whatever the number of tenants, and classes whose rules towards others are equal are
+compared once. The work is proportional to policies plus what is open; pairs of pods are never listed.
 """
 
 from __future__ import annotations
 
-import bisect
-import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.barberpro.platform.plugins.module_utils._addresses import Range, blocks_of
 from ansible_collections.barberpro.platform.plugins.module_utils._policies import (
     ALL_PORTS,
     Block,
@@ -122,10 +121,16 @@ class Index:
 
 
 class Reachability:
-    """The classes of a world and what its policies let them do. ``namespaces`` maps names to labels."""
+    """The classes of a world and what its policies let them do.
 
-    def __init__(self, namespaces: Mapping[str, Mapping[str, str]], pods: Iterable[Pod], policies: Iterable[Policy]) -> None:
+    ``namespaces`` maps names to labels; ``ranges`` are where a pod that has no address may get one: it lies in every block that holds one of them.
+    """
+
+    def __init__(
+        self, namespaces: Mapping[str, Mapping[str, str]], pods: Iterable[Pod], policies: Iterable[Policy], ranges: Iterable[Range] = ()
+    ) -> None:
         self.namespaces = namespaces
+        self._ranges = tuple(ranges)
         self.policies = [policy for policy in policies if policy.namespace in namespaces]
         self._of_block: dict[Block, int] = defaultdict(int)
         self.classes = self._classify([pod for pod in pods if pod.namespace in namespaces])
@@ -156,7 +161,7 @@ class Reachability:
                 names |= rule.names
                 keys.update(*(peer.pods.keys for peer in rule.peers or ()))
                 blocks |= {peer.block for peer in rule.peers or () if peer.block}
-        inside = _blocks_of(pods, blocks)
+        inside = blocks_of([pod.addresses for pod in pods], blocks, self._ranges)
         found: dict[tuple[Any, ...], PodClass] = {}
         order: dict[tuple[Any, ...], int] = {}
         for number, pod in enumerate(pods):
@@ -277,23 +282,3 @@ def _union(terms: Iterable[Term]) -> int:
     for _ports, part in terms:
         bits |= part
     return bits
-
-
-def _blocks_of(pods: Sequence[Pod], blocks: set[Block]) -> dict[int, frozenset[Block]]:
-    """Return the blocks that each pod (by its number) lies in, those in none left out."""
-    addresses: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
-    for number, pod in enumerate(pods if blocks else ()):
-        for text in pod.addresses:
-            address = ipaddress.ip_address(text)
-            addresses[address.version].append((int(address), number))
-    found: dict[int, set[Block]] = defaultdict(set)
-    for known in addresses.values():
-        known.sort()
-    for block in blocks:
-        known = addresses[block.version]
-        for place, number in known[bisect.bisect_left(known, (block.first, -1)) :]:
-            if place > block.last:
-                break
-            if block.holds(place):
-                found[number].add(block)
-    return {number: frozenset(inside) for number, inside in found.items()}

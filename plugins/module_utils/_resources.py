@@ -35,6 +35,7 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 # Kinds of every cluster: (plural, namespaced). Others are discovered, one request a group version.
 _KNOWN: dict[tuple[str, str], tuple[str, bool]] = {
     ("v1", "Namespace"): ("namespaces", False),
+    ("v1", "Node"): ("nodes", False),
     ("v1", "Pod"): ("pods", True),
     ("v1", "Service"): ("services", True),
     ("v1", "Secret"): ("secrets", True),

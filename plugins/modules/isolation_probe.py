@@ -11,6 +11,9 @@ short_description: Really try what a tenant's pods can connect to
 description:
   - Runs one pod with the labels of a tenant's workload that is never ready (so that no Service sends customers to it), tries each target from
     it, compares what answers with what is declared, and removes the pod.
+  - What must be closed is tried by every address of its name, several times side by side. One connection settles it, and so does one that the target
+    itself refuses, since the network let that through; a rejection by the network (ICMP) is closed.
+  - A Service of O(closed) that has no ready pod is left out and named in RV(evidence), since nobody could answer, whatever the network lets through.
   - It is the check C(reach) that every deploy runs in its stage of tests, at any other time. What would be open for all pairs of tenants is
     computed by M(barberpro.platform.isolation_report).
 author:
@@ -34,7 +37,7 @@ options:
     elements: str
     default: []
   closed:
-    description: Targets as HOST:PORT that must not, for example another tenant's services.
+    description: Targets as HOST:PORT that must not, for example another tenant's services. They must be ones that answer who is let through.
     type: list
     elements: str
     default: []
@@ -46,6 +49,10 @@ options:
     description: Seconds to wait for one connection.
     type: int
     default: 2
+  settle:
+    description: Seconds that the probe waits before its first attempt, for a network that applies its rules some seconds after a pod has started.
+    type: int
+    default: 0
   pull_secrets:
     description: Names of Secrets to pull the image with.
     type: list

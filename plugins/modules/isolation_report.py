@@ -10,8 +10,10 @@ version_added: 0.1.0
 short_description: Say who can reach whom among all tenants, and prove that nobody can
 description:
   - Computes from the live NetworkPolicies which pods of a tenant could connect to which pods of another one, for all pairs of tenants, and
-    names the exact path where one is open - from pod, to pod, port, and the policies that allow it on each side.
-  - Evaluates RBAC for each identity of a tenant (its service accounts and the subjects of its role bindings) outside of its own namespace.
+    names the exact path where one is open - from pod, to pod, port, and the policies that allow it on each side. Pods that have no address yet, or are
+    not started yet, count as being in every address block in which they may come to be, by the nodes' ranges.
+  - Evaluates RBAC for each identity of a tenant (its service accounts and the subjects of its role bindings) outside of its own namespace, and
+    names the service accounts of namespaces that are neither a tenant's nor the platform's and have rights in a tenant's.
   - Compares what each tenant's quotas have counted with their limits, since creates that race with deletes can get past one.
   - With the credentials of a database administrator, tells which role of a tenant may use the schema of another one.
   - Where the platform has a Vault, tells who can use which tenant's key, the deployer that asks included.
@@ -33,7 +35,9 @@ options:
     elements: str
     default: [barberpro-data, barberpro-gateway, barberpro-monitoring, barberpro-system, barberpro-vault, kube-system]
   platform_subjects:
-    description: Users and groups of the platform itself that are bound in tenants' namespaces, for example its operators. They are no tenant's.
+    description:
+      - Users and groups of the platform itself that are bound in tenants' namespaces, for example its operators, and service accounts of namespaces that
+        are in no way its own, as NAMESPACE/NAME. They are no tenant's.
     type: list
     elements: str
     default: []

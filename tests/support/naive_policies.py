@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import cache
 from typing import Any
 
 
@@ -23,11 +24,16 @@ def _selected(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     return True
 
 
+@cache
+def _holds(address: str, ranges: tuple[str, ...], cidr: str, excluded: tuple[str, ...]) -> bool:
+    """Whether an address, or without one any of the ranges, is in a block."""
+    places = [ipaddress.ip_address(address)] if address else [place for text in ranges for place in ipaddress.ip_network(text)]
+    return any(place in ipaddress.ip_network(cidr) and not any(place in ipaddress.ip_network(hole) for hole in excluded) for place in places)
+
+
 def _peer(world: dict[str, Any], peer: dict[str, Any], namespace: str, pod: dict[str, Any]) -> bool:
     if "ipBlock" in peer:
-        address = ipaddress.ip_address(pod["address"])
-        excluded = any(address in ipaddress.ip_network(cidr) for cidr in peer["ipBlock"].get("except", []))
-        return address in ipaddress.ip_network(peer["ipBlock"]["cidr"]) and not excluded
+        return _holds(pod["address"], world.get("ranges", ()), peer["ipBlock"]["cidr"], tuple(peer["ipBlock"].get("except", ())))
     if "namespaceSelector" in peer:
         if not _selected(peer["namespaceSelector"], world["namespaces"][pod["namespace"]]):
             return False

@@ -2,12 +2,17 @@
 
 Prints one JSON object a target and exits 0 iff every target is as expected (1 otherwise, 2 for wrong usage). A name
 that does not resolve is as expected for nobody: it proves neither reachability nor isolation. Standard library only.
+
+What must be open is tried again until it is, by any of its name's addresses. What must be closed is tried by every address
+of its name, several times side by side, and one connection, or one that the target itself refused, settles it: what
+has been reached once is not closed because the next attempt fails. Only what answers can be said to be closed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -16,6 +21,17 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+
+# What getaddrinfo says of one address.
+Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
+# Outcomes of connections, what got farthest first.
+FARTHEST = ("open", "refused", "error", "closed")
+REACHED = ("open", "refused")
+# Connections side by side to each address that must be closed: a Service may have pods of which one is reachable and the next is not.
+TRIES = 3
+# Linux: what makes a socket keep the messages of the network (IP_RECVERR, IPV6_RECVERR); the module socket does not name them.
+RECEIVE_ERRORS = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+ICMP = (2, 3)  # the origin of such a message: ICMP, ICMPv6
 
 
 def parse_target(text: str) -> tuple[str, int]:
@@ -27,8 +43,41 @@ def parse_target(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def attempt(host: str, port: int, timeout: float) -> tuple[str, str]:
-    """Try one TCP connection for `timeout` seconds; returns (open | closed | unresolved | error, what happened)."""
+def rejected(connection: socket.socket) -> bool:
+    """Whether a connection was refused by a message of the network (ICMP, port unreachable) and not by the target itself (TCP, reset)."""
+    try:
+        _data, messages, _flags, _address = connection.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+    except OSError:  # the queue is empty: no such message came
+        return False
+    return any((level, kind) in RECEIVE_ERRORS.values() and data[4] in ICMP for level, kind, data in messages)
+
+
+async def connect(found: Found, timeout: float) -> tuple[str, str]:
+    """Try one TCP connection to an address for `timeout` seconds; returns (open | refused | closed | error, what happened)."""
+    family, kind, protocol, _, address = found
+    with socket.socket(family, kind, protocol) as connection:
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # a kernel that keeps no messages: each refusal is then taken for the target's own, the stricter reading
+            connection.setsockopt(*RECEIVE_ERRORS[family], 1)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.get_running_loop().sock_connect(connection, address)
+        except TimeoutError:
+            return "closed", f"no answer within {timeout:g} s"
+        except ConnectionRefusedError as error:
+            return ("closed", "rejected on the way") if rejected(connection) else ("refused", os.strerror(error.errno or errno.ECONNREFUSED))
+        except OSError as error:
+            if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM, errno.EACCES, errno.ETIMEDOUT):
+                return "closed", os.strerror(error.errno)
+            return "error", str(error)
+    return "open", "connected"
+
+
+async def attempt(host: str, port: int, timeout: float, tries: int = 1) -> tuple[str, str]:
+    """Try all addresses of a host side by side, each `tries` times; returns (open | refused | error | closed | unresolved, what happened).
+
+    What got farthest counts: open when any connection was made, closed when nothing got through to any address.
+    """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
@@ -37,27 +86,18 @@ async def attempt(host: str, port: int, timeout: float) -> tuple[str, str]:
         return "unresolved", f"the name server did not answer within {timeout:g} s"
     except socket.gaierror as error:
         return "unresolved", f"the name does not resolve: {error.strerror}"
-    family, kind, protocol, _, address = addresses[0]
-    with socket.socket(family, kind, protocol) as connection:
-        connection.setblocking(False)
-        try:
-            async with asyncio.timeout(timeout):
-                await loop.sock_connect(connection, address)
-        except TimeoutError:
-            return "closed", f"no answer within {timeout:g} s"
-        except OSError as error:
-            if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM, errno.EACCES, errno.ETIMEDOUT):
-                return "closed", os.strerror(error.errno)
-            return "error", str(error)
-    return "open", "connected"
+    places = [found for found in addresses for _turn in range(tries)]
+    seen = await asyncio.gather(*(connect(found, timeout) for found in places))
+    (actual, reason), farthest = min(zip(seen, places, strict=True), key=lambda item: FARTHEST.index(item[0][0]))
+    return actual, reason if len(addresses) == 1 else f"{farthest[4][0]}: {reason}"
 
 
 async def check(host: str, port: int, expected: str, timeout: float, retries: int) -> dict[str, Any]:
-    """Try a target until it is as expected or `retries` more attempts failed; returns the JSON object to print."""
+    """Try a target until it is as expected, or must not be and was reached, or `retries` more attempts failed; returns the JSON object to print."""
     started = time.monotonic()
     for number in range(retries + 1):
-        actual, reason = await attempt(host, port, timeout)
-        if actual == expected:
+        actual, reason = await attempt(host, port, timeout, TRIES if expected == "closed" else 1)
+        if actual == expected or (expected == "closed" and actual in REACHED):
             break
         if number < retries:
             await asyncio.sleep(1)
@@ -74,6 +114,7 @@ async def check(host: str, port: int, expected: str, timeout: float, retries: in
 
 async def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Try all targets side by side, in the order given."""
+    await asyncio.sleep(arguments.settle)
     wanted = [(target, "open") for target in arguments.open] + [(target, "closed") for target in arguments.closed]
     return list(
         await asyncio.gather(
@@ -88,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--open", action="append", default=[], type=parse_target, metavar="HOST:PORT", help="must accept a connection")
     parser.add_argument("--closed", action="append", default=[], type=parse_target, metavar="HOST:PORT", help="must not be reachable")
     parser.add_argument("--timeout", type=float, default=3.0, help="seconds for one attempt (3)")
-    parser.add_argument("--retries", type=int, default=0, help="more attempts when a target is not as expected (0)")
+    parser.add_argument("--retries", type=int, default=0, help="more attempts when a target is not as expected; none once a closed one was reached (0)")
+    parser.add_argument("--settle", type=float, default=0.0, help="seconds before the first attempt, where the network's rules come after the pod (0)")
     arguments = parser.parse_args(argv)
     if not arguments.open and not arguments.closed:
         parser.error("give at least one --open or --closed HOST:PORT")

@@ -77,7 +77,13 @@ def test_as_declared(probe: Probe, check: Check) -> None:
     [
         (line("db:5432", "open", "closed", "no answer within 3 s"), "cannot reach db:5432 (no answer within 3 s), which is declared open"),
         (line("other:8080", "closed", "open"), "reaches other:8080, which must be closed"),
+        (
+            line("other:8080", "closed", "refused", "Connection refused"),
+            "reaches other:8080 (which refused the connection itself: the network let it through), which must be closed",
+        ),
         (line("other:8080", "closed", "unresolved", "no such name"), "could not try other:8080 (no such name)"),
+        # An older image's probe does not say whose refusal it is.
+        (line("other:8080", "closed", "closed", "Connection refused"), "could not try other:8080 (Connection refused)"),
     ],
 )
 def test_not_as_declared(probe: Probe, check: Check, changed: str, words: str) -> None:
@@ -95,6 +101,8 @@ def test_a_neighbour_that_changes_its_revision_meanwhile_is_no_failure(probe: Pr
     target, own = "booking-r3.tenant-y.svc:8080", "booking-r3.tenant-x.svc:8080"
     probe.lines += [line(target, "closed", "unresolved", "no such name"), line(own, "closed", "unresolved", "no such name")]
     asked = {**ASKED, "closed": ["other:8080", target]}
+    for space, ready in (("tenant-x", [True]), ("tenant-y", [True])):
+        slices(api, space, ready)
     api.answers[f"GET {service}"] = lambda _request: None
     assert check("reach", **asked) == (
         f"passed: 1 target open and 1 target closed as declared, tried from a pod; {target} was removed meanwhile"
@@ -103,6 +111,74 @@ def test_a_neighbour_that_changes_its_revision_meanwhile_is_no_failure(probe: Pr
     assert f"could not try {target} (no such name)" in check("reach", **asked)
     # What is the tenant's own must be there.
     assert f"could not try {own} (no such name)" in check("reach", **{**ASKED, "closed": [own]})
+
+
+def slices(api: StandIn, namespace: str, *ready: list[bool | None]) -> None:
+    """Have every Service of a namespace these EndpointSlices, each with pods that are ready, not ready, or of which nobody knows."""
+    api.answers["GET /apis/discovery.k8s.io/v1"] = {"resources": [{"kind": "EndpointSlice", "name": "endpointslices", "namespaced": True}]}
+    found = [{"endpoints": [{"conditions": {} if one is None else {"ready": one}} for one in part]} for part in ready]
+    api.items(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", *found)
+
+
+@pytest.mark.parametrize(
+    ("ready", "kind", "tried"),
+    [
+        ([[False], [False, True]], "ClusterIP", True),
+        ([[None]], "ClusterIP", True),
+        ([[False]], "ClusterIP", False),
+        ([[]], "ClusterIP", False),
+        ([], "ClusterIP", False),
+        ([], "ExternalName", True),  # another name: no Service of this cluster answers for it
+        ([], None, True),  # not there: its name does not resolve
+    ],
+)
+def test_a_service_without_a_ready_pod_proves_nothing(
+    probe: Probe, check: Check, api: StandIn, ready: list[list[bool | None]], kind: str | None, tried: bool
+) -> None:
+    target = "booking-r3.tenant-y.svc.cluster.local:8080"
+    slices(api, "tenant-y", *ready)
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "booking-r3", "namespace": "tenant-y"}, "spec": {"type": kind}}
+    api.answers["GET /api/v1/namespaces/tenant-y/services/booking-r3"] = lambda _request: service if kind else None
+    probe.lines.append(line(target, "closed", "closed", "no answer within 2 s"))
+    found = check("reach", **{**ASKED, "closed": ["other:8080", target]})
+    number, left_out = (2, "") if tried else (1, f"; {target} had no ready pod, so that nobody could answer")
+    assert found == f"passed: 1 target open and {number} target{'s' if tried else ''} closed as declared, tried from a pod{left_out}"
+    assert (target in probe.pod["spec"]["containers"][0]["command"]) is tried
+
+
+def test_nothing_is_left_to_try(check: Check, api: StandIn) -> None:
+    """No pod is started for it."""
+    target = "booking-r3.tenant-y.svc:8080"
+    slices(api, "tenant-y", [False])
+    api.answers["GET /api/v1/namespaces/tenant-y/services/booking-r3"] = {"metadata": {"name": "booking-r3", "namespace": "tenant-y"}}
+    found = check("reach", **{**ASKED, "open": [], "closed": [target]})
+    assert found == f"passed: nothing was left to try; {target} had no ready pod, so that nobody could answer"
+    assert {request.method for request in api.log} == {"GET"}
+
+
+def test_a_neighbour_that_loses_its_last_pod_meanwhile_is_not_counted_as_closed(probe: Probe, check: Check, api: StandIn) -> None:
+    target = "booking-r3.tenant-y.svc:8080"
+    path = "/apis/discovery.k8s.io/v1/namespaces/tenant-y/endpointslices"
+    api.answers["GET /api/v1/namespaces/tenant-y/services/booking-r3"] = {"metadata": {"name": "booking-r3", "namespace": "tenant-y"}}
+    probe.lines.append(line(target, "closed", "closed", "rejected on the way"))
+    asked = {**ASKED, "closed": ["other:8080", target]}
+    slices(api, "tenant-y", [True])
+    assert check("reach", **asked) == "passed: 1 target open and 2 targets closed as declared, tried from a pod"
+    there, looks = api.answers[f"GET {path}"], []
+
+    def going(request: Request) -> Any:
+        looks.append(request)
+        return there if len(looks) == 1 else {"items": [], "metadata": {}}
+
+    api.answers[f"GET {path}"] = going
+    found = check("reach", **asked)
+    assert found == f"passed: 1 target open and 1 target closed as declared, tried from a pod; {target} had no ready pod, so that nobody could answer"
+
+
+def test_where_rules_come_after_the_pod_the_probe_waits(probe: Probe, check: Check) -> None:
+    check("reach", **ASKED, settle=5)
+    assert probe.pod["spec"]["containers"][0]["command"][7:9] == ["--settle", "5"]
+    assert probe.pod["spec"]["activeDeadlineSeconds"] == 30 + 5 + 9
 
 
 def test_a_probe_that_says_nothing(probe: Probe, check: Check) -> None:

@@ -90,6 +90,23 @@ def test_a_namespace_that_is_no_tenants_counts_and_the_platforms_are_listed() ->
     assert {"namespace": "foreign", "direction": "to tenants", "tenants": 1, "ports": ["all ports"]} in listed["network"]["shared"]
 
 
+def test_a_foreign_namespace_that_is_named_like_a_tenant_is_not_taken_for_it() -> None:
+    objects = fleet.objects(2)
+    objects["namespaces"].append(fleet.namespace("shop-0000"))
+    objects["pods"].append({"metadata": {"namespace": "shop-0000", "name": "old", "labels": {}}, "spec": {"containers": []}})
+    assert report(objects)["isolated"]
+    objects["policies"].append(hole(A, "Ingress", "shop-0000"))
+    way = f"shop-0000/old reaches {A}/booking-r1-0 on TCP 5432: egress not limited (no policy of shop-0000 selects it), ingress allowed by {A}/hole-ingress"
+    for asked in ([], ["shop-0000"]):
+        found = report(objects, names=asked)
+        assert (found["isolated"], found["findings"]) == (False, [way])
+        ((source, target),) = [(path["from"]["tenant"], path["to"]["tenant"]) for path in found["network"]["paths"]]
+        assert (source, target) == (None, "shop-0000")
+    # A report about this tenant alone counts its own ways too, not only those of its namesake.
+    objects["policies"] = []
+    assert report(objects, names=["shop-0000"])["network"]["open_pairs"] == 4
+
+
 def test_a_policy_of_the_tenants_own_that_lets_the_gateway_in_opens_no_pair() -> None:
     objects = fleet.objects(3)
     own = hole(A, "Ingress", "barberpro-gateway", 8080)
@@ -222,6 +239,25 @@ def test_what_is_no_finding(namespace: str, subject: dict[str, Any], cluster: bo
     assert report(objects)["findings"] == []
 
 
+@pytest.mark.parametrize(
+    ("subject", "words", "exempt"),
+    [
+        ({"kind": "ServiceAccount", "namespace": "legacy", "name": "default"}, "ServiceAccount legacy/default", "legacy/default"),
+        ({"kind": "User", "name": "system:serviceaccount:legacy:default"}, "ServiceAccount legacy/default", "system:serviceaccount:legacy:default"),
+        ({"kind": "Group", "name": "system:serviceaccounts:legacy"}, "Group system:serviceaccounts:legacy", "system:serviceaccounts:legacy"),
+    ],
+)
+def test_an_account_that_is_nobodys_is_named_where_it_has_rights_in_a_tenants_namespace(subject: dict[str, Any], words: str, exempt: str) -> None:
+    objects = fleet.objects(3)
+    bind(objects, B, subject)
+    found = report(objects)
+    assert found["findings"] == [f"{words} may get, list secrets in namespace {B} (RoleBinding {B}/bound to Role reader)"]
+    assert report(objects, names=["shop-0001"])["findings"] == found["findings"]
+    assert report(objects, names=["shop-0002"])["isolated"]
+    assert report(objects, platform_subjects=[exempt])["isolated"]
+    assert report(objects, shared_namespaces=[*OPTIONS["shared_namespaces"], "legacy"])["isolated"]
+
+
 def test_an_operator_of_the_platform_is_exempt() -> None:
     objects = fleet.objects(2)
     for space in (A, B):
@@ -259,6 +295,7 @@ PATHS = {
     "policies": "/apis/networking.k8s.io/v1/networkpolicies",
     "accounts": "/api/v1/serviceaccounts",
     "quotas": "/api/v1/resourcequotas",
+    "nodes": "/api/v1/nodes",
     **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
 }
 

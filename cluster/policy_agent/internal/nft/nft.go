@@ -5,8 +5,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"barberpro.platform/cluster/policy_agent/internal/ruleset"
 )
@@ -55,7 +59,12 @@ func (t *Table) Apply(ctx context.Context, wanted *ruleset.Ruleset) (string, err
 func (t *Table) run(ctx context.Context, input string, arguments ...string) error {
 	words := append(append([]string(nil), t.Command...), arguments...)
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
-	command.Stdin = strings.NewReader(input)
+	script, err := whole(input)
+	if err != nil {
+		return fmt.Errorf("%s: its script was not written: %w", strings.Join(words, " "), err)
+	}
+	defer script.Close()
+	command.Stdin = script
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = nil, &output
 	if err := command.Run(); err != nil {
@@ -63,4 +72,23 @@ func (t *Table) run(ctx context.Context, input string, arguments ...string) erro
 		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, message[:min(len(message), maxQuoted)])
 	}
 	return nil
+}
+
+// whole returns a file in memory that holds all of a script. Were it streamed through a pipe, nft would take the end of an
+// agent that is killed meanwhile for the script's end, and commit what it has: a table without its last rules is open.
+func whole(script string) (*os.File, error) {
+	descriptor, err := unix.MemfdCreate("nft-script", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(descriptor), "nft-script")
+	if _, err := io.WriteString(file, script); err != nil {
+		file.Close()
+		return nil, err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
 }
