@@ -1,4 +1,4 @@
-"""Which Secrets are taken for the platform's: a tenant's owner may make one of any name, and on an older platform with any label."""
+"""Which Secrets are taken for the platform's: a tenant's owner may make one of any name, and on an older platform with any label. And who sees their values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .test_pipeline_backup import CORES, ROOT
 
@@ -39,3 +40,15 @@ def test_a_tenant_s_secret_is_not_taken_for_the_platform_s(core: str, tmp_path: 
     ours = base64.b64encode(b"ours").decode()
     found = json.loads((tmp_path / "found").read_text())
     assert found == {"postgresql-tls": {"ca.crt": ours}, "barberpro-platform": {"salt": ours}, "vault-database": {}}
+
+
+def test_no_secret_is_among_the_objects_whose_differences_are_shown() -> None:
+    tasks = ROOT / "roles" / "platform" / "tasks"
+    shown = [
+        str(item["vars"]["__platform_templates"]) for name in ("main", "services") for task in yaml.safe_load((tasks / f"{name}.yml").read_text())
+        for item in task.get("block", [task]) if item.get("ansible.builtin.import_tasks") == "apply.yml"
+    ]  # fmt: skip
+    templates = {path.name: "\nkind: Secret\n" in path.read_text() for path in (tasks.parent / "templates").glob("*.yml.j2")}
+    assert len(shown) == 2
+    assert templates["alertmanager-secrets.yml.j2"]
+    assert [name for name, secret in templates.items() if secret and any(f"'{name}'" in names for names in shown)] == []
