@@ -27,7 +27,8 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
         "username": options["user"],
         "allowed_roles": "t_*",
         "password_authentication": "scram-sha-256",
-        **({"tls_ca": options["ca"]} if options.get("ca") else {}),
+        # Named where there is none, too: what is not named stays as it was.
+        "tls_ca": options.get("ca") or "",
     }
 
 
@@ -35,6 +36,7 @@ def differs(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Return whether the connection must be written; ``live`` is what Vault says of it, without the password. Pure."""
     details = live.get("connection_details") or {}
     same = all(details.get(key) == wanted.get(key) for key in ("connection_url", "username", "password_authentication") if key in wanted)
+    same = same and (details.get("tls_ca") or "").strip() == wanted.get("tls_ca", "").strip()
     return not same or live.get("allowed_roles") != ["t_*"]
 
 
