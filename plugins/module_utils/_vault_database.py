@@ -27,7 +27,7 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
         "username": options["user"],
         "allowed_roles": "t_*",
         "password_authentication": "scram-sha-256",
-        # Named where there is none, too: what is not named stays as it was.
+        # Vault keeps what it is not told of, so that none is said, too.
         "tls_ca": options.get("ca") or "",
     }
 
@@ -36,7 +36,7 @@ def differs(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Return whether the connection must be written; ``live`` is what Vault says of it, without the password. Pure."""
     details = live.get("connection_details") or {}
     same = all(details.get(key) == wanted.get(key) for key in ("connection_url", "username", "password_authentication") if key in wanted)
-    same = same and (details.get("tls_ca") or "").strip() == wanted.get("tls_ca", "").strip()
+    same = same and str(details.get("tls_ca") or "").strip() == str(wanted.get("tls_ca") or "").strip()
     return not same or live.get("allowed_roles") != ["t_*"]
 
 

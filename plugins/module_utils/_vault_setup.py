@@ -13,13 +13,17 @@ from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils import _vault_database
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
-from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, Ref, Resources
+from ansible_collections.barberpro.platform.plugins.module_utils._resources import PREFIX, SYSTEM_NAMESPACE, Ref, Resources, digest
 from ansible_collections.barberpro.platform.plugins.module_utils._vault import CREDENTIALS, NAMESPACE, Vault, VaultError
 
 UNSEAL = "vault-unseal"
 """Secret of Vault's namespace with the one unseal key (``key``), base64 as Vault gives it; until then with when a run began to initialise (``begun``)."""
 UNSEAL_REF = Ref("v1", "Secret", NAMESPACE, UNSEAL)
 DEPLOYER_REF = Ref("v1", "Secret", SYSTEM_NAMESPACE, CREDENTIALS)
+LOGIN_REF = Ref("v1", "Secret", NAMESPACE, "vault-database")
+"""The password with which Vault connects to PostgreSQL."""
+TOLD = f"{PREFIX}/told"
+"""Annotation of that Secret: digest of the password that Vault was told last, because Vault tells none."""
 KEEPING_SECONDS = 10.0
 """How long a run that has initialised Vault may need to keep the key."""
 RECORDS_KEY = "barberpro-records"
@@ -197,8 +201,13 @@ class Setup:
         """Tell Vault of the database whose roles it gives passwords. It connects when it is first asked to. Raises VaultError."""
         path = f"{self.facts['database']}/config/{_vault_database.CONNECTION}"
         wanted = _vault_database.connection(options)
-        if _vault_database.differs((self.vault.read(path) or {}).get("data") or {}, wanted):
+        secret, told = self.resources.get(LOGIN_REF), digest(options["password"])
+        metadata = (secret or {}).get("metadata") or {}
+        known = secret is None or (metadata.get("annotations") or {}).get(TOLD) == told
+        if not known or _vault_database.differs((self.vault.read(path) or {}).get("data") or {}, wanted):
             self._write(path, {**wanted, "password": options["password"], "verify_connection": False})
+        if not known and not self.dry:
+            self.resources.replace({**(secret or {}), "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), TOLD: told}}})
 
     def _ensure(self, listing: str, name: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         found = (self.vault.read(listing) or {}).get("data") or {}
