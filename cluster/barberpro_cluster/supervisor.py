@@ -115,14 +115,13 @@ def ensure(layout: Layout, programs: list[Program]) -> bool:
     """Start supervisord, or let the running one take over what changed; returns whether anything was started."""
     for name, value in KERNEL_TUNABLES.items():
         write_if_changed(layout.state / "sysctl" / name.replace("/", "."), value + "\n")
-    changed = write_if_changed(layout.state / "supervisord.conf", render(programs, layout.state))
-    pid = init_pid(layout)
-    if pid is None:
+    write_if_changed(layout.state / "supervisord.conf", render(programs, layout.state))
+    if init_pid(layout) is None:
         _start(layout)
         return True
-    if changed:
-        control(layout, "update")
-    return changed
+    # Also when the file is as wanted: a run that was interrupted may have written it and no more, or stopped programs that it was to start again.
+    # supervisord compares the file with what it runs, and says nothing when they are equal.
+    return bool(control(layout, "update").strip())
 
 
 def control(layout: Layout, *words: str) -> str:

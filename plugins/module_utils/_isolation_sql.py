@@ -61,6 +61,11 @@ SELECT n.nspname, c.relname, r.rolname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
 WHERE n.nspname !~ '^pg_' AND r.rolname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1, 2
 """
+# Whose rows of shared tables a login sees is what it is known as. Roles are named by the schema of their tenant.
+LOGINS_THERE = "SELECT to_regclass('platform.logins') IS NOT NULL"
+LOGINS = """
+SELECT role, tenant FROM platform.logins WHERE role NOT IN (tenant || '_app', tenant || '_app_b', tenant || '_ro') ORDER BY 1
+"""
 UNBOUND = frozenset({"truncate", "references", "trigger"})
 """Privileges on tables that row-level security does not bind (PostgreSQL's documentation, section Row Security Policies)."""
 HERE = """
@@ -130,7 +135,7 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
     found: list[dict[str, Any]] = []
 
     def find(role: str, target: str | None, what: str) -> None:
-        tenant = owners.get(role)
+        tenant = owners.get(role) or _owner(role, schemas)  # a role that only a table knows has a name too
         of = f" of tenant {tenant}" if tenant else ""
         at = f" of tenant {target}" if target else ""
         subject = f"role {role}{of}" if tenant else role
@@ -150,6 +155,11 @@ def _examine(cursor: Any, schemas: Mapping[str, str], shared: Sequence[str]) -> 
         find(role, schemas.get(schema), f"may {' and '.join([*(['use'] if usage else []), *(['create objects in'] if make else [])])} schema {schema}")
     if flaw := identity_flaw(cursor):
         find(f"function {IDENTITY}()", None, f"{flaw}; run that playbook again")
+    cursor.execute(LOGINS_THERE)
+    if cursor.fetchone()[0]:
+        cursor.execute(LOGINS)
+        for role, schema in cursor.fetchall():
+            find(role, schemas.get(schema), f"is known in platform.logins as one of schema {schema}, and has the rows of shared tables")
     for schema, role, what in _rights(cursor, roles, names, shared):
         if schema not in schemas or owners.get(role) != schemas[schema]:
             find(role, schemas.get(schema), what)

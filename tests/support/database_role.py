@@ -58,6 +58,11 @@ def shared_inspection() -> str:
     return str(_values()["__database_shared_inspection"])
 
 
+def inspection() -> str:
+    """Return what asks which roles, schema and privileges of a tenant are there."""
+    return str(_values()["__database_inspection"])
+
+
 def tenant(**given: str) -> str:
     """Return what makes a tenant's roles, schema and privileges."""
     values = _values(**given)

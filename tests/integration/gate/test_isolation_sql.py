@@ -20,6 +20,7 @@ PATHS = {
     "policies": "/apis/networking.k8s.io/v1/networkpolicies",
     "accounts": "/api/v1/serviceaccounts",
     "quotas": "/api/v1/resourcequotas",
+    "nodes": "/api/v1/nodes",
     **{kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.replace('_', '')}" for kind in ("roles", "role_bindings", "cluster_roles", "cluster_role_bindings")},
 }
 OWN = "DROP POLICY own ON shared.usage; CREATE POLICY own ON shared.usage USING (tenant = shared.tenant())"
@@ -258,6 +259,24 @@ def test_the_platforms_playbook_undoes_a_policy(report: Callable[..., dict[str, 
     postgres.share(pg)
     assert report()["findings"] == []
     assert postgres.shared_digest(pg) != ""
+
+
+def test_a_login_that_is_known_as_anothers_is_named(
+    report: Callable[..., dict[str, Any]], pg: postgres.Server, tenant: postgres.Tenant, neighbour: postgres.Tenant
+) -> None:
+    """As a restore or a hand may leave it, of a role that is there or not."""
+    own, other = tenant.schema, neighbour.schema
+    tenant.sql(f"INSERT INTO platform.logins VALUES ('{own}_app_b', '{other}', ''), ('{other}_app_b', '{other}', ''), ('somebody', '{other}', '')")
+    try:
+        words = f"is known in platform.logins as one of schema {other}, and has the rows of shared tables of tenant {OTHER}"
+        lines = {"somebody": f"somebody {words}", f"{own}_app_b": f"role {own}_app_b of tenant {ONE} {words}"}
+        assert report()["findings"] == [lines[role] for role in sorted(lines)]
+        tenant.sql(f"UPDATE platform.logins SET tenant = '{other}' WHERE role = '{own}_app'")
+        assert f"role {own}_app of tenant {ONE} {words}" in report()["findings"]
+    finally:
+        tenant.sql(f"UPDATE platform.logins SET tenant = '{own}' WHERE role = '{own}_app'")
+        tenant.sql(f"DELETE FROM platform.logins WHERE role IN ('{own}_app_b', '{other}_app_b', 'somebody')")
+    assert report()["findings"] == []
 
 
 def test_everybody_may_connect_or_create(report: Callable[..., dict[str, Any]], tenant: postgres.Tenant) -> None:

@@ -182,6 +182,27 @@ def test_the_second_of_a_pair_can_what_the_first_can(tenant: postgres.Tenant, ne
         assert [way for way in attempts(schema, neighbour.schema) if not refused(connection, way)] == []
 
 
+@pytest.mark.parametrize("known_as", ["app", "app_b"])
+def test_a_role_of_the_pair_that_is_known_as_anothers_is_found_and_corrected(tenant: postgres.Tenant, neighbour: postgres.Tenant, known_as: str) -> None:
+    """Whichever of the two serves: the other one can log in as well."""
+    schema = tenant.schema
+    asked = {"schema": schema, "owner": f"{schema}_owner", "app": f"{schema}_app", "readonly": f"{schema}_ro", "limit": 50}
+    with psycopg.connect(tenant.server.admin, autocommit=True) as admin, psycopg.ClientCursor(admin, row_factory=psycopg.rows.dict_row) as cursor:
+        admin.execute(database_role.login(database_schema=schema, database_app_role=f"{schema}_app_b", database_app_password="second").encode())
+
+        def known() -> bool:
+            row = cursor.execute(database_role.inspection().encode(), asked).fetchone()
+            return bool(row and row["app_known"])
+
+        assert known()
+        admin.execute("UPDATE platform.logins SET tenant = %s WHERE role = %s", (neighbour.schema, f"{schema}_{known_as}"))
+        assert not known()
+        admin.execute(database_role.login(database_schema=schema, database_app_role=f"{schema}_app", database_app_password="first").encode())
+        assert known()
+        rows = admin.execute("SELECT role FROM platform.logins WHERE tenant = %s ORDER BY 1", (schema,)).fetchall()
+        assert rows == [(f"{schema}_{role}",) for role in ("app", "app_b", "ro")]
+
+
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("database", ["postgres", "template1"])
 def test_no_role_may_connect_to_a_database_that_every_server_has(pg: postgres.Server, tenant: postgres.Tenant, role: str, database: str) -> None:

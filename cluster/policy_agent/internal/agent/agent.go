@@ -212,6 +212,7 @@ func (a *Agent) synchronise(ctx context.Context) error {
 
 // inputs reads the informers' caches.
 func (a *Agent) inputs() (policy.Inputs, error) {
+	announced := a.announcements() // before the pods: one that is announced from here on may not be in their list
 	pods, err := a.pods.List(labels.Everything())
 	if err != nil {
 		return policy.Inputs{}, err
@@ -224,7 +225,7 @@ func (a *Agent) inputs() (policy.Inputs, error) {
 	if err != nil {
 		return policy.Inputs{}, err
 	}
-	in := policy.Inputs{Pods: pods, Namespaces: map[string]labels.Set{}, Announced: a.pendingAnnouncements(pods)}
+	in := policy.Inputs{Pods: pods, Namespaces: map[string]labels.Set{}, Announced: a.pendingAnnouncements(announced, pods)}
 	for _, n := range namespaces {
 		in.Namespaces[n.Name] = n.Labels
 	}

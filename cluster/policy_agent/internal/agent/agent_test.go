@@ -18,8 +18,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	clienttesting "k8s.io/client-go/testing"
 
 	"barberpro.platform/cluster/policy_agent/internal/nft"
@@ -230,5 +232,45 @@ func TestAPodThatNobodyKnowsIsRefused(t *testing.T) {
 	want := `pod shop/a with UID "another-uid" is not known to the API server: the rules of the pod are not in force yet`
 	if err == nil || err.Error() != want || !errors.Is(err, ErrNotReady) {
 		t.Fatal(fmt.Errorf("the answer is %w", err))
+	}
+}
+
+// latePods is a list of pods that a pod and its announcement follow at once.
+type latePods struct {
+	corelisters.PodLister
+	listed []*corev1.Pod
+	then   func()
+}
+
+func (l latePods) List(labels.Selector) ([]*corev1.Pod, error) {
+	defer l.then()
+	return l.listed, nil
+}
+
+// An announcement that arrives while the caches are read is not lost because its pod is not in the list of pods yet.
+func TestAnAnnouncementBetweenTwoReadsIsKept(t *testing.T) {
+	r := newRig(t, fake.NewClientset())
+	first, second := netip.MustParseAddr("10.244.0.9"), netip.MustParseAddr("10.244.0.10")
+	read := func(listed []*corev1.Pod, then func()) netip.Addr {
+		t.Helper()
+		r.agent.pods = latePods{listed: listed, then: then}
+		inputs, err := r.agent.inputs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return inputs.Announced["uid-x"]
+	}
+	nothing := func() {}
+	read(nil, func() { r.agent.announced["uid-x"] = first })
+	if found := read([]*corev1.Pod{newPod("late", "")}, nothing); found != first {
+		t.Fatalf("with its pod %v is in force, not %v: the announcement was forgotten", found, first)
+	}
+	// One that was given another address since is not forgotten with the first.
+	read(nil, func() { r.agent.announced["uid-x"] = second })
+	if found := read([]*corev1.Pod{newPod("late", "")}, nothing); found != second {
+		t.Fatalf("%v is in force, not %v", found, second)
+	}
+	if read(nil, nothing); len(r.agent.announced) != 0 {
+		t.Fatalf("a pod that is gone is remembered: %v", r.agent.announced)
 	}
 }

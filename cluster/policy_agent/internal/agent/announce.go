@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -55,25 +56,34 @@ func (a *Agent) waitForPod(ctx context.Context, namespace, name string, uid type
 	}
 }
 
-// pendingAnnouncements returns the announced addresses that still matter and forgets the others: a pod that is gone or
-// finished, or whose status shows the same address by now.
-func (a *Agent) pendingAnnouncements(pods []*corev1.Pod) map[types.UID]netip.Addr {
+// announcements returns a copy of what was announced so far.
+func (a *Agent) announcements() map[types.UID]netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return maps.Clone(a.announced)
+}
+
+// pendingAnnouncements returns the announced addresses that still matter and forgets the others: a pod that is gone or
+// finished, or whose status shows the same address by now. The announcements are those from before the pods were listed;
+// what was announced since is kept for the next synchronisation, whose list has its pod.
+func (a *Agent) pendingAnnouncements(announced map[types.UID]netip.Addr, pods []*corev1.Pod) map[types.UID]netip.Addr {
 	pending := map[types.UID]netip.Addr{}
 	for _, pod := range pods {
-		announced, ok := a.announced[pod.UID]
+		address, ok := announced[pod.UID]
 		if !ok || !policy.Live(pod) {
 			continue
 		}
-		if shown, known := policy.StatusAddress(pod); known && shown == announced {
+		if shown, known := policy.StatusAddress(pod); known && shown == address {
 			continue
 		}
-		pending[pod.UID] = announced
+		pending[pod.UID] = address
 	}
-	a.announced = make(map[types.UID]netip.Addr, len(pending))
-	for uid, address := range pending {
-		a.announced[uid] = address
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for uid, address := range announced {
+		if _, ok := pending[uid]; !ok && a.announced[uid] == address {
+			delete(a.announced, uid)
+		}
 	}
 	return pending
 }
