@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,13 @@ class Checkout:
             if there == str(self.folder) and b"\0-m\0barberpro_cluster\0" in cmdline(path):
                 found.append(int(path.name))
         return found
+
+    def end_orphans(self) -> None:
+        """End what killed runs have left at work: Ansible's workers have sessions of their own, and one whose playbook was killed may wait for ever."""
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if os.readlink(path / "cwd").startswith(str(self.folder)):
+                    os.kill(int(path.name), signal.SIGKILL)
 
     def facts(self) -> dict[str, Any]:
         """Return what its cluster says of itself."""

@@ -38,6 +38,7 @@ def beside() -> Iterator[Checkout]:
         made = Checkout(Path(name) / "checkout")
         yield made
         made.make("down")
+        made.end_orphans()
 
 
 def without(value: Any, fields: set[str]) -> Any:
