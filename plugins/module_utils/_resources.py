@@ -158,9 +158,7 @@ class Resources:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    def path(
-        self, api_version: str, kind: str, namespace: str = "", name: str = "", *more: str, query: Mapping[str, Any] | None = None
-    ) -> str:
+    def path(self, api_version: str, kind: str, namespace: str = "", name: str = "", *more: str, query: Mapping[str, Any] | None = None) -> str:
         """Return the URL path of a kind's collection or of one object. Raises PlatformError when the cluster does not know the kind."""
         plural, namespaced = self._resource(api_version, kind)
         root = ["apis", *api_version.split("/")] if "/" in api_version else ["api", api_version]
