@@ -94,17 +94,6 @@ def test_a_new_vault_is_opened_and_configured_once(api: StandIn, vault: FakeVaul
     assert vault.writes == []
 
 
-def test_a_new_authority_of_the_database_reaches_vault(api: StandIn, vault: FakeVault) -> None:
-    vault.initialized = False
-    setup(api, plugins=PLUGINS, database=DATABASE)
-    for authority in ("another", ""):
-        vault.writes.clear()
-        assert setup(api, plugins=PLUGINS, database={**DATABASE, "ca": authority})["changed"]
-        assert vault.writes == ["db/config/postgresql"]
-        assert vault.held["db/config/postgresql"]["connection_details"]["tls_ca"] == authority
-        assert not setup(api, plugins=PLUGINS, database={**DATABASE, "ca": authority})["changed"]
-
-
 def test_a_sealed_vault_is_unsealed(api: StandIn, vault: FakeVault) -> None:
     vault.initialized = False
     setup(api)
