@@ -119,7 +119,7 @@ options:
         mode."
       - "C(reach): what a pod with the labels of a tenant's workload can connect to. C(namespace), C(image) and C(labels) (dictionary) (required); C(open)
         and C(closed) are lists of HOST:PORT; C(service_account) (default default); C(timeout) is seconds to wait for one connection (default 2);
-        C(settle) before the first (default 0); C(pull_secrets) is a list of names. Creates a pod that never becomes ready and removes it, so it is skipped in check mode."
+        C(settle) before the first (0); C(pull_secrets) is a list of names. Makes a pod that is never ready and removes it, so it is skipped in check mode."
       - "C(dns): the name has the address, or is an alias of the name. C(name), C(address) (required); C(server), or C(zone), whose own servers are asked
         (default the runner's resolvers); C(port) (default 53); C(type) (default A). An alias (CNAME) may be answered by an address of what it names."
       - "C(tls): the chain and the name verify and the certificate lasts. C(host) (required); C(address) (IP to connect to, default C(host)); C(port)
