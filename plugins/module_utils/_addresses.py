@@ -9,11 +9,11 @@ import bisect
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.barberpro.platform.plugins.module_utils._policies import Block
 
-Range = ipaddress.IPv4Network | ipaddress.IPv6Network
+Range: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 # Where pods' addresses are when neither nodes nor pods say it.
 PRIVATE: tuple[Range, ...] = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 

@@ -34,7 +34,7 @@ def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - a
         servers = NameServers(params["server"], params["port"], params["zone"])
         answer = servers.ask(name, kind)
     except PlatformError as error:
-        problem, _, step = str(error).rpartition("; ")
+        problem, _sep, step = str(error).rpartition("; ")
         raise CheckFailed(problem, step, final=isinstance(error.__cause__, ImportError)) from error
     if not answer.exists:
         raise CheckFailed(f"{name} does not exist, says {answer.said}", "see whether the record was written to the zone")

@@ -95,9 +95,9 @@ def test_who_floods_waits_for_himself(
     begun = waits(admin, "barberpro-tenants")
     until(lambda: since(admin, "barberpro-tenants", begun)["served"], "the flood", good=lambda served: served > 2 * FLOODING)
     before = {level: waits(admin, level) for level in ("barberpro-tenants", "barberpro-platform")}
-    one = [neighbour(f"{listed}/item-1") for _ in range(10)]
-    platform = [deployer(f"/api/v1/namespaces/{shop.namespace}") for _ in range(20)]
-    own = [flooder(f"{listed}/item-1") for _ in range(10)]
+    one = [neighbour(f"{listed}/item-1") for _turn in range(10)]
+    platform = [deployer(f"/api/v1/namespaces/{shop.namespace}") for _turn in range(20)]
+    own = [flooder(f"{listed}/item-1") for _turn in range(10)]
     assert flood.poll() is None
     tenants_level, platform_level = (since(admin, level, before[level]) for level in before)
     # The flood was one: most of its requests had to wait for a seat.
