@@ -40,7 +40,7 @@ def test_one_tenant_issues_for_all(core: str, tmp_path: Path) -> None:
         "hosts": "all", "connection": "local", "gather_facts": False,
         "vars": {
             "ansible_python_interpreter": "{{ ansible_playbook_python }}", "dns_tls_kubeconfig": "none", "dns_tls_provider": "rfc2136",
-            "dns_tls_zone": "barberpro.test", "dns_tls_certificate_names": ["*.barberpro.test"],
+            "dns_tls_zone": "test", "dns_tls_certificate_names": ["*.barberpro.test"],
         },
         "tasks": [{"block": [
             {"ansible.builtin.include_role": {"name": "dns_tls", "tasks_from": "certificate.yml", "public": True}}, said,
@@ -59,3 +59,4 @@ def test_one_tenant_issues_for_all(core: str, tmp_path: Path) -> None:
     (other,) = {"a", "b", "c"} - {refused, issuer}
     assert sorted((tmp_path / "said").read_text().splitlines()) == sorted([f"{issuer} True", f"{other} False"])
     assert "was not issued by" in " ".join(done.stdout.split()), done.stdout
+    assert "can resolve _acme-challenge.barberpro.test and that the credentials of provider rfc2136 may update zone test," in " ".join(done.stdout.split())
