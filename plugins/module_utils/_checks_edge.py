@@ -26,6 +26,7 @@ from ansible_collections.barberpro.platform.plugins.module_utils._web import SIT
     zone=Param("Without C(server): zone whose own name servers are asked; the resolvers of the runner where these do not answer, or without it."),
     port=Param("Port of the server, or of those of the zone.", type="int", default=53),
     type=Param("Type of the record.", default="A", choices=("A", "AAAA", "CNAME")),
+    only=Param("Whether an address beside the expected one is a failure: customers would go there, too.", type="bool", default=False),
 )
 def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - all checks have one signature
     """The name has the address, or is an alias of the name, asked of the given server or the zone's own; an alias that is answered by its addresses counts."""
@@ -47,6 +48,9 @@ def dns(params: Mapping[str, Any], clients: Clients) -> str:  # noqa: ARG001 - a
     if expected not in answer.values:
         found = ", ".join(answer.values)
         raise CheckFailed(f"{name} is {found} instead of {expected}, says {answer.said}", "correct the record, or wait for its TTL")
+    if params["only"] and answer.values != [expected]:
+        beside = ", ".join(value for value in answer.values if value != expected)
+        raise CheckFailed(f"{name} is {beside} beside {expected}, says {answer.said}", "take what is beside it out of the zone")
     return f"{name} is {', '.join(answer.values)} (TTL {answer.ttl} s), says {answer.said}"
 
 

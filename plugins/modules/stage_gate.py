@@ -121,7 +121,7 @@ options:
         and C(closed) are lists of HOST:PORT; C(service_account) (default default); C(timeout) is seconds to wait for one connection (default 2);
         C(settle) before the first (0); C(pull_secrets) is a list of names. Makes a pod that is never ready and removes it, so it is skipped in check mode."
       - "C(dns): the name has the address, or is an alias of the name. C(name), C(address) (required); C(server), or C(zone), whose own servers are asked
-        (default the runner's resolvers); C(port) (default 53); C(type) (default A). An alias (CNAME) may be answered by an address of what it names."
+        (default the runner's resolvers); C(port) (default 53); C(type) (default A; an alias, CNAME, may be answered by addresses); C(only): nothing else."
       - "C(tls): the chain and the name verify and the certificate lasts. C(host) (required); C(address) (IP to connect to, default C(host)); C(port)
         (default 443); C(ca_file) (default the system's bundle); C(san) (default C(host)) must be among the subject alternative names; C(min_days) (default
         14)."

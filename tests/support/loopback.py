@@ -172,7 +172,7 @@ class Authority:
 
 @contextmanager
 def name_server(records: dict[str, tuple[str, str]]) -> Iterator[int]:
-    """Serve DNS over UDP: name -> (type, value); other names do not exist. Yields the port."""
+    """Serve DNS over UDP: name -> (type, values with spaces between them); other names do not exist. Yields the port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -183,7 +183,7 @@ def name_server(records: dict[str, tuple[str, str]]) -> Iterator[int]:
             if known is None:
                 reply.set_rcode(dns.rcode.NXDOMAIN)
             elif known[0] == question.rdtype.name:
-                reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", known[0], known[1]))
+                reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", known[0], *known[1].split()))
             self.request[1].sendto(reply.to_wire(), self.client_address)
 
     server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler)

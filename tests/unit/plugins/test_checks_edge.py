@@ -53,6 +53,14 @@ def test_dns_of_a_gateway_with_an_address_of_version_6(check: Check) -> None:
         assert "is 2001:db8::7 (TTL" in check("dns", name=HOST, address="2001:DB8:0:0::7", type="AAAA", server="127.0.0.1", port=port)
 
 
+def test_dns_of_a_name_that_keeps_the_address_of_before(check: Check) -> None:
+    with loopback.name_server({HOST: ("A", "10.0.0.7 10.0.0.8")}) as port:
+        asked = {"name": HOST, "address": "10.0.0.7", "server": "127.0.0.1", "port": port}
+        assert check("dns", **asked) == f"passed: {HOST} is 10.0.0.7, 10.0.0.8 (TTL 60 s), says 127.0.0.1:{port}"
+        assert check("dns", **asked, only=True).startswith(f"failed: {HOST} is 10.0.0.8 beside 10.0.0.7, says 127.0.0.1:{port}; take what is beside it out")
+        assert check("dns", **{**asked, "address": "10.0.0.9"}, only=True).startswith(f"failed: {HOST} is 10.0.0.7, 10.0.0.8 instead of 10.0.0.9")
+
+
 def test_dns_that_is_silent(check: Check) -> None:
     found = check("dns", name=HOST, address="x", server="127.0.0.1", port=loopback.free_port())
     assert re.search(rf"failed: 127\.0\.0\.1:\d+ gave no answer for {re.escape(HOST)}: \w+; check that the name server runs", found)

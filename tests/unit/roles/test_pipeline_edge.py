@@ -50,7 +50,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[
 @pytest.mark.parametrize(("gateway", "kind"), [("v4", "A"), ("v6", "AAAA"), ("name", "CNAME")])
 def test_the_record_is_asked_for_by_the_kind_that_was_written(asked: dict[str, dict[str, dict[str, Any]]], gateway: str, kind: str) -> None:
     dns = asked[gateway]["dns"]
-    assert (dns["type"], dns["address"]) == (kind, GATEWAYS[gateway])
+    assert (dns["type"], dns["address"], dns["only"]) == (kind, GATEWAYS[gateway], True)
 
 
 @pytest.mark.parametrize(
