@@ -125,7 +125,7 @@ def _dns(dns: Mapping[str, Any]) -> dict[str, Any]:
     record, previous = dict(dns.get("record") or {}), list((dns.get("record") or {}).get("previous") or [])
     action = "unchanged" if previous == list(record.get("values") or []) else "by hand"
     if dns.get("changed"):
-        action = "changed" if previous else "created"
+        action = "changed" if previous or record.get("other") else "created"
     return {**record, "action": action}
 
 
@@ -174,7 +174,8 @@ def _outside(plan: Mapping[str, Any]) -> list[str]:
     found += ["", "Name and certificate:"]
     if dns:
         said = f"{dns['host']} {dns['type']} {' '.join(dns['values'])}"
-        before = f" (was {' '.join(dns['previous'])})" if dns["previous"] and dns["action"] == "changed" else ""
+        was = [*dns["previous"], *(f"{other['type']} {' '.join(other['values'])}" for other in dns.get("other") or ())]
+        before = f" (was {' '.join(was)})" if was and dns["action"] == "changed" else ""
         found.append(f"  {_SIGNS.get(dns['action'], ' ')} {said}: {dns['action']}{before}")
     if certificate.get("due"):
         found.append(f"  ~ certificate {certificate['secret']} for {', '.join(certificate['names'])} would be issued: {certificate['due']}")

@@ -34,6 +34,12 @@ def test_nothing_to_do() -> None:
             {"dns": {"changed": True, "record": {"host": "x.z", "type": "A", "values": ["10.0.0.2"], "previous": ["10.0.0.1"]}}},
             "  ~ x.z A 10.0.0.2: changed (was 10.0.0.1)",
         ),
+        (
+            {"dns": {"changed": True, "record": {
+                "host": "x.z", "type": "CNAME", "values": ["g.z"], "previous": [], "other": [{"type": "A", "values": ["10.0.0.1"]}],
+            }}},
+            "  ~ x.z CNAME g.z: changed (was A 10.0.0.1)",
+        ),
         ({"settings": {"fields": ["name"], "before": {"name": "a"}, "after": {"name": "b"}}}, '-  "name": "a"'),
     ],
 )

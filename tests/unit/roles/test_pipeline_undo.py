@@ -113,6 +113,9 @@ LEASES: dict[str, tuple[dict[str, Any], str, int]] = {
     "lease-record-route53": (
         {**DUE, "dns_tls_certificate_changed": True, "dns_tls_record_changed": True, "dns_tls_provider": "route53"}, LASTS, 120 + 300,
     ),
+    "lease-record-of-another-kind-route53": (
+        {"dns_tls_record_changed": True, "dns_tls_record": {"other": [{"type": "A", "values": ["10.0.0.1"]}]}, "dns_tls_provider": "route53"}, LASTS, 120 + 600,
+    ),
 }  # fmt: skip
 # All that is asked is asked of one wave, of which five tenants at a time go on.
 ROUNDS = -(-(len(ASKED) + len(LEASES)) // 5)
