@@ -26,7 +26,7 @@ def objects(*templates: str) -> str:
     return "{{ query('ansible.builtin.template', " + names + ") | map('from_yaml_all') | map('list') | flatten(1) }}"
 
 
-def evaluated(folder: Path, asked: dict[str, str], cases: dict[str, dict[str, Any]], core: str = ".venv") -> dict[str, dict[str, Any]]:
+def evaluated(folder: Path, asked: dict[str, str], cases: dict[str, dict[str, Any]], core: str = ".venv", *arguments: str) -> dict[str, dict[str, Any]]:
     """Return by case what the expressions `asked` come to; a case is the variables that it differs in from GIVEN."""
     # Lookups of the templates find their files beside the playbook, as they do beside the role.
     for name in ("templates", "files"):
@@ -36,12 +36,12 @@ def evaluated(folder: Path, asked: dict[str, str], cases: dict[str, dict[str, An
         {"ansible.builtin.include_role": {"name": "barberpro.platform.platform", "tasks_from": "validate.yml", "public": True}},
     ]
     tasks += [
-        {"ansible.builtin.copy": {"content": "{{ found | to_json }}", "dest": str(folder / name)}, "vars": {**variables, "found": asked}}
+        {"ansible.builtin.copy": {"content": "{{ found | to_json }}", "dest": str(folder / name)}, "vars": {**variables, "found": asked}, "check_mode": False}
         for name, variables in cases.items()
     ]
     given = {**GIVEN, "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": given, "tasks": tasks}]))
-    command = [str(ROOT / core / "bin" / "ansible-playbook"), "-i", "localhost,", str(folder / "play.json")]
+    command = [str(ROOT / core / "bin" / "ansible-playbook"), "-i", "localhost,", *arguments, str(folder / "play.json")]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **CORES[core]}, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: json.loads((folder / name).read_text()) for name in cases}
