@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-CORES = {".venv": {}, ".venv-2.18": {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv-2.18" / "collections")}}
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
+
 KEYS = ("envoy", "envoy_gateway", "postgresql", "pgbouncer", "vault", "prometheus", "alertmanager", "prometheus_operator", "prometheus_config_reloader")
 CERTIFICATES = {name: dict.fromkeys(("ca.crt", "tls.crt", "hash"), "") for name in ("postgresql-tls", "pooler-tls", "vault-tls")}
 # What an operator must say, and what discover.yml would find on an empty cluster.

@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from tests.support import loopback
-
-from .test_pipeline_backup import ROOT
+from tests.support.cluster import ROOT
 
 HOST = "palermo.barberpro.test"
 ADDRESS, NAME = "10.0.0.7", "gateway.barberpro.test"
@@ -41,6 +40,7 @@ def run(folder: Path, port: int, wanted: str, tasks: list[dict[str, Any]]) -> su
         ({HOST: ("A", ADDRESS)}, NAME, [], [{"type": "A", "values": [ADDRESS]}]),
         ({HOST: ("CNAME", f"{NAME}.")}, ADDRESS, [], [{"type": "CNAME", "values": [NAME]}]),
         ({HOST: ("A", ADDRESS), "no-tenant-has-this-name.barberpro.test": ("A", ADDRESS)}, NAME, [], []),  # a wildcard
+        ({HOST: ("A", ADDRESS), NAME: ("A", ADDRESS)}, NAME, [], []),  # an alias of which the provider shows the addresses
         ({HOST: ("A", "10.0.0.8")}, ADDRESS, ["10.0.0.8"], []),
         ({HOST: ("CNAME", f"old.{NAME}.")}, NAME, [f"old.{NAME}"], []),
         ({}, NAME, [], []),

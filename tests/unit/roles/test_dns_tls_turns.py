@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .test_pipeline_backup import CORES, ROOT
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
 
 DUE = [{"ansible.builtin.set_fact": {
     "dns_tls_certificate_due": "{{ '' if (playbook_dir ~ '/issued') is exists else 'it does not exist' }}", "dns_tls_certificate_changed": False,

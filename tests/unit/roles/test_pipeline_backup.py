@@ -13,11 +13,11 @@ import yaml
 
 from tests.support import loopback
 from tests.support.api_stand_in import StandIn, stand_in
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
 from tests.support.loopback import Reply, Request
 
-ROOT = Path(__file__).resolve().parents[3]
 TASKS = ROOT / "roles" / "pipeline" / "tasks"
-CORES = {".venv": {}, ".venv-2.18": {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv-2.18" / "collections")}}
 TABLE = "alembic_version_booking"
 # The migration that each image brings; what is in the database is that of the old one.
 HEADS = {"old": "0007", "new": "0008", "silent": ""}

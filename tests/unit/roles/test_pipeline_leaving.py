@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from .test_pipeline_backup import CORES, ROOT
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
 
 OUTSIDE = ["203.0.113.1:443", "198.51.100.1:443"]
 QUEUE, BOOKING = "walkin-queue-r2.tenant-x.svc:8081", "booking-r2.tenant-x.svc:8080"

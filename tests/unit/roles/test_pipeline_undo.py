@@ -18,14 +18,14 @@ import yaml
 from ansible_collections.barberpro.platform.plugins.module_utils._store import Record
 
 from tests.support.api_stand_in import StandIn, secret, stand_in
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
 from tests.support.loopback import Reply, Request
 
-ROOT = Path(__file__).resolve().parents[3]
 TASKS = ROOT / "roles" / "pipeline" / "tasks"
 SYSTEM = "namespaces/barberpro-system"
 JOURNAL = f"/api/v1/{SYSTEM}/secrets/journal-shop"
 LEASE = f"/apis/coordination.k8s.io/v1/{SYSTEM}/leases/tenant-shop"
-CORES = {".venv": {}, ".venv-2.18": {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv-2.18" / "collections")}}
 Play = Callable[..., str]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .test_pipeline_backup import CORES, ROOT
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
+from tests.support.platform_role import evaluated
 
 
 def secret(namespace: str, name: str, **data: str) -> dict[str, Any]:
@@ -27,18 +27,9 @@ def test_a_tenant_s_secret_is_not_taken_for_the_platform_s(core: str, tmp_path: 
         secret("barberpro-system", "barberpro-platform", salt="ours"), secret("barberpro-vault", "vault-database"),
         secret("tenant-x", "barberpro-platform", salt="theirs"), secret("tenant-x", "pooler-login", password="theirs"),
     ]  # fmt: skip
-    task = {"ansible.builtin.copy": {"content": "{{ __platform_own_secrets | to_json }}", "dest": str(tmp_path / "found")}}
-    play = {
-        "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task],
-        "vars_files": [str(ROOT / "roles/platform/defaults/main.yml"), str(ROOT / "roles/platform/vars/main.yml")],
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}", "__platform_live_secrets": {"stdout": json.dumps({"items": items})}},
-    }  # fmt: skip
-    (tmp_path / "play.json").write_text(json.dumps([play]))
-    command = [str(ROOT / core / "bin" / "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.json")]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **CORES[core]}, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    asked = {"found": "{{ __platform_own_secrets }}"}
+    found = evaluated(tmp_path, asked, {"case": {"__platform_live_secrets": {"stdout": json.dumps({"items": items})}}}, core)["case"]["found"]
     ours = base64.b64encode(b"ours").decode()
-    found = json.loads((tmp_path / "found").read_text())
     assert found == {"postgresql-tls": {"ca.crt": ours}, "barberpro-platform": {"salt": ours}, "vault-database": {}}
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from .test_pipeline_backup import CORES, ROOT
+from tests.support.cluster import ROOT
+from tests.support.cores import CORES
 
 PLATFORM = ROOT / "roles/platform"
 REFUSED = 'Error from server (Forbidden): persistentvolumeclaims "data-postgresql-0" is forbidden: the class must support resize'
