@@ -40,7 +40,7 @@ def run(folder: Path, port: int, wanted: str, tasks: list[dict[str, Any]]) -> su
         ({HOST: ("A", ADDRESS)}, NAME, [], [{"type": "A", "values": [ADDRESS]}]),
         ({HOST: ("CNAME", f"{NAME}.")}, ADDRESS, [], [{"type": "CNAME", "values": [NAME]}]),
         ({HOST: ("A", ADDRESS), "no-tenant-has-this-name.barberpro.test": ("A", ADDRESS)}, NAME, [], []),  # a wildcard
-        ({HOST: ("A", ADDRESS), NAME: ("A", ADDRESS)}, NAME, [], []),  # an alias of which the provider shows the addresses
+        ({HOST: ("A", ADDRESS), NAME: ("A", ADDRESS)}, NAME, [], [{"type": "A", "values": [ADDRESS]}]),
         ({HOST: ("A", "10.0.0.8")}, ADDRESS, ["10.0.0.8"], []),
         ({HOST: ("CNAME", f"old.{NAME}.")}, NAME, [f"old.{NAME}"], []),
         ({}, NAME, [], []),
