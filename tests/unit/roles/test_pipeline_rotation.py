@@ -27,11 +27,15 @@ def asked(folder: Path, zone: str, note: str) -> dict[str, Any]:
         "vars": {
             "pipeline_tenant_name": "shop", "__pipeline_name": "shop", "__pipeline_left": {"next": "none"},
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "__pipeline_secrets": [{"metadata": {"name": "booking-database", "annotations": {"barberpro.platform/rotated": note}}}],
+            "__pipeline_secrets": [{"metadata": {"name": "booking-database", "annotations": {"barberpro.platform/rotated": "{{ note }}"}}}],
             "problems": "{{ __pipeline_rotation_problems | selectattr('wrong') | map(attribute='say') | list }}",
             "answer": {"ago": "{{ __pipeline_rotated_ago | int }}", "problems": "{{ problems }}"},
         },
-        "tasks": [{"ansible.builtin.copy": {"content": "{{ answer | to_json }}", "dest": f"{folder}/answer.json"}}],
+        "tasks": [
+            # Rotated before it is asked: an expression among the variables would be read anew, later than the question's own time.
+            {"ansible.builtin.set_fact": {"note": note}},
+            {"ansible.builtin.copy": {"content": "{{ answer | to_json }}", "dest": f"{folder}/answer.json"}},
+        ],
     }  # fmt: skip
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "localhost,", str(folder / "play.yml")]
