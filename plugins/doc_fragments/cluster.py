@@ -28,6 +28,13 @@ options:
       - A server that restarts in the middle of a run is ridden out by it; a wrong address is reported only after it.
     type: float
     default: 60.0
+  node_timeout:
+    description:
+      - Seconds that a pod may be without a node before that counts as failed for good.
+      - A cluster that adds nodes when pods wait for one needs minutes. With more than the default, too little room on the nodes that are there is
+        no reason to refuse a deploy.
+    type: float
+    default: 15.0
 requirements:
   - python >= 3.11
   - kubernetes >= 33

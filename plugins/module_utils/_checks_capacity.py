@@ -19,10 +19,11 @@ from ansible_collections.barberpro.platform.plugins.module_utils._checks_common 
     plural,
     subject,
 )
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import NODE_SECONDS
 
 REVISION_LABEL = "barberpro.platform/revision"
 NEXT_STEP_QUOTA = "choose a larger tier or a smaller market size, or remove what the tenant does not need"
-NEXT_STEP_NODES = "add a node, or scale something down"
+NEXT_STEP_NODES = "add a node, or scale something down; where nodes come by themselves, set pipeline_node_timeout"
 # The quota's key for pods that have ended, too.
 ALL_PODS = "count/pods"
 # What pods ask of nodes.
@@ -45,7 +46,7 @@ REPELLING = ("NoSchedule", "NoExecute")
     largest=Param("C(cpu), C(memory) and C(ephemeral-storage) of the biggest single pod, which must fit on one node.", type="dict", default={}),
 )
 def capacity(params: Mapping[str, Any], clients: Clients) -> str:
-    """What the deploy adds fits into the quota beside what runs, and into what the schedulable nodes have left."""
+    """What the deploy adds fits into the quota beside what runs, and into what the schedulable nodes have left, if no others come (node_timeout)."""
     namespace = params["namespace"]
     every = clients.resources.list("v1", "Pod")
     pods = [pod for pod in every if _runs(pod)]
@@ -57,7 +58,7 @@ def capacity(params: Mapping[str, Any], clients: Clients) -> str:
     free = free_by_node(clients.resources.list("v1", "Node"), [pod for pod in pods if pod not in again])
     try:
         tightest = _check_quota(adds, beside, quota, namespace, clients)
-        _check_nodes(adds, params["largest"], free)
+        short = _short_of_nodes(adds, params["largest"], free, clients.client.node_timeout)
     except CheckFailed as error:
         # Pods of an earlier revision that still drain count until they are gone; nothing else changes by waiting.
         ending = sum(1 for pod in beside if _runs(pod) and pod["metadata"].get("deletionTimestamp"))
@@ -68,7 +69,7 @@ def capacity(params: Mapping[str, Any], clients: Clients) -> str:
     memory = sum((node["memory"] for node in free.values()), Decimal(0))
     asked = f"asks {_quantity.show(adds['requests.cpu'], False)} CPU and {_quantity.show(adds['requests.memory'], True)}"
     left = f"{plural(len(free), 'node')} with {_quantity.show(cpu, False)} CPU and {_quantity.show(memory, True)} free"
-    return f"{asked}; {left}" + (f"; quota {tightest}" if tightest else "; no quota")
+    return f"{asked}; {left}{short}" + (f"; quota {tightest}" if tightest else "; no quota")
 
 
 def _added(params: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -151,6 +152,19 @@ def _used(beside: Sequence[Mapping[str, Any]], quota: Mapping[str, Any], namespa
         used["requests.storage"] = sum((_quantity.number(size) for size in sizes), Decimal(0))
         used["persistentvolumeclaims"] = Decimal(len(claims))
     return used
+
+
+def _short_of_nodes(
+    adds: Mapping[str, Decimal], largest: Mapping[str, Any], free: Mapping[str, Mapping[str, Decimal]], node_timeout: float
+) -> str:
+    """Return what the nodes that are there lack, where others come ("" when nothing). Raises CheckFailed where none do."""
+    try:
+        _check_nodes(adds, largest, free)
+    except CheckFailed as error:
+        if node_timeout <= NODE_SECONDS:
+            raise
+        return f" ({error.reason}: a node has to come within {node_timeout:g} s)"
+    return ""
 
 
 def _check_nodes(adds: Mapping[str, Decimal], largest: Mapping[str, Any], free: Mapping[str, Mapping[str, Decimal]]) -> None:

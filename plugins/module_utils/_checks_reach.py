@@ -153,7 +153,7 @@ def _result(ref: Ref, clients: Clients) -> str:
             if status.get("reason"):
                 raise CheckFailed(f"{ref}: {status['reason']}: {status.get('message', 'no message')}", "try again")
             return _log(ref, clients)
-        problem = pod_problem(pod, now=clients.client.now())
+        problem = pod_problem(pod, now=clients.client.now(), node_seconds=clients.client.node_timeout)
         if problem is not None and problem.outcome == FAILED:
             raise CheckFailed(problem.reason, "check the probe's image and the room in quota and nodes", final=True)
         clients.leave_time(TIDY_SECONDS)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.barberpro.platform.plugins.module_utils._checks_common import (
@@ -42,12 +43,13 @@ def rollout(params: Mapping[str, Any], clients: Clients) -> str:
         pods=resources.list("v1", "Pod", namespace),
         replica_sets=resources.list("apps/v1", "ReplicaSet", namespace) if ref.kind == "Deployment" else (),
         now=clients.client.now(),
+        node_seconds=clients.client.node_timeout,
     )
     found = assess(live, related)
     if found.outcome != READY:
         # Events are asked for only now: they explain, and they are many.
         events = resources.list("v1", "Event", namespace, fields="type=Warning")
-        found = assess(live, Related(related.pods, related.replica_sets, events, related.now))
+        found = assess(live, replace(related, events=events))
         raise CheckFailed(f"{ref}: {found.reason}", _advice(found, ref), final=found.outcome == FAILED)
     if ref.kind == "Job":
         return f"{ref.name} is complete"

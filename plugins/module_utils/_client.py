@@ -24,6 +24,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError, PlatformError, Unreachable
 from ansible_collections.barberpro.platform.plugins.module_utils._kubeconfig import Connection, load
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import NODE_SECONDS
 from ansible_collections.barberpro.platform.plugins.module_utils._response import Response
 
 MANAGER = "barberpro.platform"
@@ -77,12 +78,15 @@ class Client:
         *,
         request_timeout: float = 30.0,
         outage_timeout: float = OUTAGE_SECONDS,
+        node_timeout: float = NODE_SECONDS,
         concurrency: int = 16,
         requests_per_second: float = 0.0,
     ) -> None:
         self.connection = connection
         self.request_timeout = request_timeout
         self.outage_timeout = outage_timeout
+        # A cluster that adds nodes when pods wait for one needs minutes for it.
+        self.node_timeout = node_timeout
         self.concurrency = concurrency
         self.pace = Pace(requests_per_second)
         self._slots = threading.BoundedSemaphore(concurrency)
@@ -102,11 +106,12 @@ class Client:
     @classmethod
     def from_options(cls, options: Mapping[str, Any], **more: Any) -> Client:
         """Make a client of a module's options (see the doc fragment C(cluster)). Raises KubeconfigError."""
-        outage = options.get("outage_timeout")
+        outage, node = options.get("outage_timeout"), options.get("node_timeout")
         return cls(
             load(options.get("kubeconfig"), options.get("context")),
             request_timeout=float(options.get("request_timeout") or 30.0),
             outage_timeout=OUTAGE_SECONDS if outage is None else float(outage),
+            node_timeout=NODE_SECONDS if node is None else float(node),
             **more,
         )
 

@@ -145,7 +145,7 @@ def _related(resources: Resources, live: Objects, namespaces: list[dict[str, Any
     for namespace in sorted(late):
         pods += resources.list("v1", "Pod", namespace)
         sets += resources.list("apps/v1", "ReplicaSet", namespace)
-    return Related(pods, sets, (), now)
+    return Related(pods, sets, (), now, resources.client.node_timeout)
 
 
 def _health(namespace: Mapping[str, Any], objects: list[dict[str, Any]], related: Related) -> tuple[str, str]:

@@ -18,6 +18,7 @@ CLUSTER_ARGUMENTS: dict[str, Any] = {
     "context": {"type": "str"},
     "request_timeout": {"type": "float", "default": 30.0},
     "outage_timeout": {"type": "float", "default": 60.0},
+    "node_timeout": {"type": "float", "default": 15.0},
 }
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 

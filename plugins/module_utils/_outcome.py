@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 READY, PROGRESS, FAILED = "ready", "progress", "failed"
+# As kstatus: a pod may be without a node for this long (a node or a volume may just be coming).
+NODE_SECONDS = 15.0
 Obj = Mapping[str, Any]
 
 

@@ -73,7 +73,7 @@ def _said(resources: Resources, made: Made, key: str, what: str, seconds: float)
             raise PlatformError(f"{what}: {ref} was removed while it ran; run again")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             return _results(resources, ref, pod, key, what)
-        problem = pod_problem(pod, now=resources.client.now())
+        problem = pod_problem(pod, now=resources.client.now(), node_seconds=resources.client.node_timeout)
         if problem is not None and problem.outcome == FAILED:
             raise PlatformError(f"{what}: {problem.reason}")
         if time.monotonic() > end:

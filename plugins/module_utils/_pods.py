@@ -9,16 +9,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, PROGRESS, Readiness, seconds_since
+from ansible_collections.barberpro.platform.plugins.module_utils._outcome import FAILED, NODE_SECONDS, PROGRESS, Readiness, seconds_since
 
 # How often a container may crash before it counts as failed for good. The second restart comes about 12 s after the first start.
 RESTART_LIMIT = 2
 # Registries of the node itself: one that is not there does not come.
 _LOOPBACK = ("localhost/", "localhost:", "127.0.0.1:")
-# As kstatus: a pod may be without a node for this long (a node or a volume may just be coming).
-SCHEDULE_SECONDS = 15.0
-# A Secret or ConfigMap may be written a moment after the pod that uses it.
-CONFIG_SECONDS = 5.0
+# A Secret or ConfigMap may be written a moment after the pod that uses it; one that a volume is made of is asked for anew more slowly.
+CONFIG_SECONDS, MOUNT_SECONDS = 5.0, 15.0
 
 _PULL = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
@@ -46,11 +44,16 @@ _START_TRANSIENT = re.compile(
 _MOUNT_FINAL = re.compile(r"(secret|configmap) \"[^\"]*\" not found|references non-existent (secret|config) key")
 
 
-def pod_problem(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = (), now: float | None = None) -> Readiness | None:
-    """Return why a pod is not (yet) fine, failed or in progress; None when nothing is wrong with it."""
+def pod_problem(
+    pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = (), now: float | None = None, node_seconds: float = NODE_SECONDS
+) -> Readiness | None:
+    """Return why a pod is not (yet) fine, failed or in progress; None when nothing is wrong with it.
+
+    It may be without a node for ``node_seconds``; ``now`` is the server's time (epoch seconds).
+    """
     name = pod["metadata"]["name"]
     status = pod.get("status") or {}
-    found = _unscheduled(name, status, now)
+    found = _unscheduled(name, status, now, node_seconds)
     statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     problems = [problem for item in statuses if (problem := _container_problem(name, pod, item, now)) is not None]
     if found is not None:
@@ -62,13 +65,15 @@ def pod_problem(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = ()
     return problems[0] if problems else None
 
 
-def worst(pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]] = (), now: float | None = None) -> Readiness | None:
-    """Return the first final problem of these pods, else the first one that may heal, else None."""
+def worst(
+    pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]] = (), now: float | None = None, node_seconds: float = NODE_SECONDS
+) -> Readiness | None:
+    """Return the first final problem of these pods, else the first one that may heal, else None; see pod_problem."""
     problems = []
     for pod in sorted(pods, key=lambda item: str(item["metadata"]["name"])):
         if pod["metadata"].get("deletionTimestamp"):
             continue
-        problem = pod_problem(pod, events, now)
+        problem = pod_problem(pod, events, now, node_seconds)
         if problem is not None and problem.outcome == FAILED:
             return problem
         if problem is not None:
@@ -76,12 +81,12 @@ def worst(pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
     return problems[0] if problems else None
 
 
-def _unscheduled(name: str, status: Mapping[str, Any], now: float | None) -> Readiness | None:
+def _unscheduled(name: str, status: Mapping[str, Any], now: float | None, node_seconds: float) -> Readiness | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
             # The scheduler appends what preemption would not help with; the shortage is what comes before.
             shortage = _PREEMPTION.sub("", str(condition.get("message") or "no reason given")).rstrip("., ")
-            final = seconds_since(condition.get("lastTransitionTime"), now) >= SCHEDULE_SECONDS
+            final = seconds_since(condition.get("lastTransitionTime"), now) >= node_seconds
             return Readiness(FAILED if final else PROGRESS, f"pod {name} cannot be scheduled: {shortage}")
     return None
 
@@ -155,6 +160,6 @@ def _mount_problem(name: str, pod: Mapping[str, Any], events: Iterable[Mapping[s
     for event in events:
         if event.get("reason") == "FailedMount" and (event.get("involvedObject") or {}).get("uid") == uid:
             wrong = _MOUNT_FINAL.search(str(event.get("message")))
-            final = bool(wrong) and seconds_since((pod.get("status") or {}).get("startTime"), now) >= SCHEDULE_SECONDS
+            final = bool(wrong) and seconds_since((pod.get("status") or {}).get("startTime"), now) >= MOUNT_SECONDS
             return Readiness(FAILED if final else PROGRESS, f"pod {name} cannot mount a volume: {event.get('message')}")
     return None

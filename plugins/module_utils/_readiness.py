@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils import _workloads
 from ansible_collections.barberpro.platform.plugins.module_utils._outcome import (
     FAILED,
+    NODE_SECONDS,
     PROGRESS,
     READY,
     Obj,
@@ -37,12 +38,14 @@ ROUTE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Related:
-    """What was seen beside an object: pods, ReplicaSets and warning events of its namespace, and the server's time (epoch seconds)."""
+    """What was seen beside an object: pods, ReplicaSets and warning events of its namespace, the server's time (epoch seconds), and for how many
+    seconds a pod may be without a node here."""
 
     pods: Sequence[Obj] = ()
     replica_sets: Sequence[Obj] = ()
     events: Sequence[Obj] = ()
     now: float | None = None
+    node_seconds: float = NODE_SECONDS
 
 
 def assess(obj: Obj, related: Related | None = None) -> Readiness:
@@ -55,7 +58,7 @@ def assess(obj: Obj, related: Related | None = None) -> Readiness:
     if found.outcome == READY or _group_kind(obj) not in _WITH_PODS:
         return found
     pods = own_pods(obj, related)
-    problems = [item for item in (_refused_creation(obj, related, pods), worst(pods, related.events, related.now)) if item is not None]
+    problems = [item for item in (_refused_creation(obj, related, pods), worst(pods, related.events, related.now, related.node_seconds)) if item is not None]
     problem = next((item for item in problems if item.outcome == FAILED), next(iter(problems), None))
     if problem is not None and (problem.outcome == FAILED or found.outcome == PROGRESS):
         return problem
@@ -109,7 +112,7 @@ def _pod(obj: Obj, related: Related) -> Readiness:
         return failed(f"it has failed: {status_of(obj).get('message') or status_of(obj).get('reason') or 'a container ended with an error'}")
     if phase == "Running" and conditions_of(obj).get("Ready", {}).get("status") == "True":
         return ready("it is ready")
-    return pod_problem(obj, related.events, related.now) or progress(f"its phase is {phase or 'not known yet'}")
+    return pod_problem(obj, related.events, related.now, related.node_seconds) or progress(f"its phase is {phase or 'not known yet'}")
 
 
 def _claim(obj: Obj, _related: Related) -> Readiness:

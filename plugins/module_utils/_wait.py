@@ -143,7 +143,7 @@ def _look(client: Client, seen: Seen, wanted: list[Ref], begun: float, versions:
     live = {Ref.of(obj): obj for kind in {ref.kind for ref in wanted} for obj in seen.of(kind)}
     # Warnings of before this wait may be about what has been mended since.
     recent = [event for event in seen.of("Event") if last_seen(event) >= _stamp(begun - 5)]
-    related = Related(seen.of("Pod"), seen.of("ReplicaSet"), recent, client.now())
+    related = Related(seen.of("Pod"), seen.of("ReplicaSet"), recent, client.now(), client.node_timeout)
     states: dict[Ref, tuple[Readiness, dict[str, Any] | None]] = {}
     for ref in wanted:
         if ref not in live:

@@ -61,15 +61,20 @@ def let_go(who: Resources, ref: Ref) -> str:
 
 
 def put(who: Identity, admin: Resources, ref: Ref, path: str, value: Any, host: str) -> str:
-    """Replace an object by itself with one field changed, by dry run."""
-    live = admin.get(ref)
-    assert live is not None
-    if isinstance(value, list) and "{host}" in str(value):
-        value = [name.format(host=host) for name in value]
-    if path == "metadata.finalizers":
-        value = [*live["metadata"].get("finalizers", []), *value]
+    """Replace an object by itself with one field changed, by dry run; anew where a controller has written it meanwhile."""
     there = who.resources.path(ref.api_version, ref.kind, ref.namespace, ref.name, query={"dryRun": "All"})
-    return who._asked("PUT", there, body=changed(live, path, value))
+
+    def ask() -> str:
+        live = admin.get(ref)
+        assert live is not None
+        wanted = value
+        if isinstance(value, list) and "{host}" in str(value):
+            wanted = [name.format(host=host) for name in value]
+        if path == "metadata.finalizers":
+            wanted = [*live["metadata"].get("finalizers", []), *value]
+        return who._asked("PUT", there, body=changed(live, path, wanted))
+
+    return until(ask, f"{ref} to stay as it is for a moment", good=lambda said: "the object has been modified" not in said)
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -129,3 +130,22 @@ def test_values_of_secrets_have_no_place_in_a_release(shop: Shop) -> None:
     result = shop.release("planned", objects)
     assert "a release holds no values of Secrets" in result["msg"]
     assert "canary" not in str(result)
+
+
+def test_a_pod_waits_for_the_node_that_the_cluster_adds(shop: Shop) -> None:
+    objects = shop.set(job=False)
+    booking = next(obj for obj in objects if obj["kind"] == "Deployment")
+    booking["spec"]["template"]["spec"]["nodeSelector"] = {"pool": shop.name}
+    shop.tenant(objects)
+    given_up = shop.release("staged", objects)
+    assert given_up["failed"]
+    assert "cannot be scheduled: 0/" in given_up["msg"]
+    assert "after" not in given_up["msg"].partition("cannot be scheduled")[0], "it is final, and not the wait that is over"
+    node = shop.kubectl.json("nodes")["items"][0]["metadata"]["name"]
+    comes = threading.Timer(20, shop.kubectl, ("label", "node", node, f"pool={shop.name}"))
+    comes.start()
+    try:
+        assert not shop.release("staged", objects, node_timeout=100, wait_timeout=100).get("failed")
+    finally:
+        comes.join()
+        shop.kubectl("label", "node", node, "pool-")

@@ -31,10 +31,11 @@ def stand_in_client(api: StandIn) -> Client:
 
 @pytest.fixture
 def gate_of(api: StandIn) -> Callable[..., Gate]:
-    """Run one check of the registry through a gate."""
+    """Run one check of the registry through a gate, on a cluster where a pod may be without a node for ``node_timeout`` seconds."""
 
-    def run(name: str, /, **params: Any) -> Gate:
-        clients = Clients(lambda: Client.from_options({"kubeconfig": api.kubeconfig, "request_timeout": 5}), api.kubeconfig)
+    def run(name: str, /, *, node_timeout: float | None = None, **params: Any) -> Gate:
+        options = {"kubeconfig": api.kubeconfig, "request_timeout": 5, "node_timeout": node_timeout}
+        clients = Clients(lambda: Client.from_options(options), api.kubeconfig)
         return run_gate("stage", 60, None, plan_checks([{"check": name, **params}], CHECKS, 20), clients)
 
     return run

@@ -187,6 +187,19 @@ def test_capacity(filled: StandIn, check: Check) -> None:
     assert "no node is ready and schedulable; see kubectl get nodes" in check("capacity", **asked)
 
 
+def test_where_nodes_come_by_themselves_only_the_quota_refuses(filled: StandIn, check: Check) -> None:
+    asked = {"namespace": "tenant-x", "requests": {"cpu": "1600m", "memory": "100Mi"}, "node_timeout": 240}
+    assert check("capacity", **asked) == (
+        "passed: asks 1600m CPU and 100Mi; 1 node with 1500m CPU and 924Mi free "
+        "(nodes: cpu: this deploy needs 1600m, and 1500m are free on 1 node: a node has to come within 240 s); no quota"
+    )
+    assert check("capacity", **asked, quota={"requests.cpu": "1400m"}).startswith("failed: quota of tenant-x: requests.cpu")
+    filled.answers["GET /api/v1/nodes"] = {"items": []}
+    assert "0 nodes with 0 CPU and 0 free (no node is ready and schedulable: a node has to come within 240 s)" in check("capacity", **asked)
+    # The time that a pod without a node has everywhere is no sign of nodes that come.
+    assert "failed: no node is ready" in check("capacity", **{**asked, "node_timeout": 15})
+
+
 def test_capacity_waits_for_pods_that_are_ending(filled: StandIn, check: Check) -> None:
     asked = {"namespace": "tenant-x", "requests": {"cpu": "1"}, "quota": {"requests.cpu": "1400m"}}
     ending = pod("a", "500m")

@@ -308,6 +308,12 @@ def test_pods_of_a_deployment(status: dict[str, Any], outcome: str, words: str) 
     assert words in found.reason
 
 
+def test_a_pod_waits_for_a_node_as_long_as_one_takes_to_come() -> None:
+    waits = pod(**next(row[1] for row in PODS if row[0] == "unschedulable"))
+    for seconds, outcome in ((15, "failed"), (1e9, "progress")):
+        assert assess(deployment(), Related([waits], SETS, (), NOW, node_seconds=seconds)).outcome == outcome
+
+
 def test_only_pods_of_the_newest_replica_set_count() -> None:
     old = [{"metadata": {"uid": "rs1", "ownerReferences": [{"uid": "d"}], "annotations": {"deployment.kubernetes.io/revision": "0"}}}]
     broken = pod(**waiting("InvalidImageName"))

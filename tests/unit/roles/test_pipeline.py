@@ -197,6 +197,7 @@ def test_a_plan_is_made_for_each_tenant_of_a_group_whichever_fails(play: Play) -
 WRONG = {
     "budget_minutes": (0, "budget_minutes '0' is no budget: give minutes above 0"),
     "pipeline_stage_budget_seconds": ({"testing": "0.00"}, 'pipeline_stage_budget_seconds {"testing": "0.00"} is no set of budgets'),
+    "pipeline_node_timeout": (900, "pipeline_node_timeout '900' is no time for a node: give seconds above 0, at most 300"),
     "quota_overrides": ({"memory": "0.0Gi"}, "has a value that is no amount"),
     "business": ({"timezone": "America/Nowhere"}, "business.timezone 'America/Nowhere' is no time zone of the IANA database"),
 }
