@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.barberpro.platform.plugins.module_utils import _guard, _quotas
+from ansible_collections.barberpro.platform.plugins.module_utils._client import MERGE
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Ref, Resources
 
@@ -114,9 +115,7 @@ def test_a_quota_that_counts_too_little_is_counted_anew(tenant: Guarded, admin: 
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one", "namespace": tenant.namespace}}
     admin.create(secret)
     path = admin.path("v1", "ResourceQuota", tenant.namespace, "tier", "status")
-    current = live(admin, tenant)
-    current["status"]["used"]["secrets"] = "0"
-    admin.client.request("PUT", path, body=current)
+    admin.client.request("PATCH", path, body={"status": {"used": {"secrets": "0"}}}, content_type=MERGE)
     assert live(admin, tenant)["status"]["used"]["secrets"] == "0"
     _quotas.await_live(admin, [Ref("v1", "ResourceQuota", tenant.namespace, "tier")], time.monotonic() + 120, _quotas.COUNTED)
     assert live(admin, tenant)["status"]["used"]["secrets"] == "1"
