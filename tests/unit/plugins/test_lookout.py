@@ -70,7 +70,7 @@ class Shown:
 @contextmanager
 def waiting(watch: Shown, ref: Ref, version: int, timeout: float = 600) -> Iterator[Future[float]]:
     """Wait for an object that was written at a version, aside."""
-    lookout = Lookout(SimpleNamespace(now=lambda: 0.0))  # type: ignore[arg-type]
+    lookout = Lookout(SimpleNamespace(now=lambda: 0.0, node_timeout=15.0))  # type: ignore[arg-type]
     lookout.watch = watch  # type: ignore[assignment]
     with lookout, ThreadPoolExecutor(1) as pool:
         yield pool.submit(lookout.wait, [ref], timeout, {ref: version})
@@ -103,7 +103,7 @@ def test_what_is_never_seen_is_said() -> None:
 
 
 def test_nobody_waits_for_a_lookout_that_has_ended() -> None:
-    lookout = Lookout(SimpleNamespace(now=lambda: 0.0))  # type: ignore[arg-type]
+    lookout = Lookout(SimpleNamespace(now=lambda: 0.0, node_timeout=15.0))  # type: ignore[arg-type]
     lookout.watch = Shown(route(1, 5, accepted=1))  # type: ignore[assignment]
     with lookout:
         pass
