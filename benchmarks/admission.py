@@ -11,7 +11,6 @@ admitted while they are not; before and after each block. A block where that doe
 from __future__ import annotations
 
 import json
-import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from typing import Any
 from ansible_collections.barberpro.platform.plugins.module_utils._client import Client
 from ansible_collections.barberpro.platform.plugins.module_utils._errors import ApiError
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
+from scipy.stats import bootstrap
 
 from benchmarks import owners
 from benchmarks.site import POLICIES, Site
@@ -156,14 +156,12 @@ def interval(bound: Sequence[Sequence[float]], unbound: Sequence[Sequence[float]
 
     Whole blocks are drawn, the two of a turn together, since requests of one block share the machine's mood.
     """
-    draw = random.Random(SEED)
-    turns = list(zip(bound, unbound, strict=True))
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = draw.choices(turns, k=len(turns))
-        found.append(p99(list(chain.from_iterable(own for own, _other in drawn))) - p99(list(chain.from_iterable(other for _own, other in drawn))))
-    cuts = statistics.quantiles(found, n=40)
-    return [round(cuts[0], 3), round(cuts[-1], 3)]
+
+    def added(turns: Sequence[int]) -> float:
+        return p99(list(chain.from_iterable(bound[turn] for turn in turns))) - p99(list(chain.from_iterable(unbound[turn] for turn in turns)))
+
+    found = bootstrap((range(len(bound)),), added, vectorized=False, n_resamples=RESAMPLES, method="percentile", rng=SEED).confidence_interval
+    return [round(float(found.low), 3), round(float(found.high), 3)]
 
 
 def is_full(found: dict[str, Any]) -> bool:
