@@ -21,7 +21,9 @@ from ansible_collections.barberpro.platform.plugins.module_utils._waves import w
 COUNTED = {"configmaps": "ConfigMap", "persistentvolumeclaims": "PersistentVolumeClaim", "pods": "Pod", "secrets": "Secret", "services": "Service"}
 # Of these, what controllers put into every namespace as it comes. In one that is new, and in which nobody has a right yet, there is nothing else.
 IN_NEW = {key: COUNTED[key] for key in ("configmaps", "secrets")}
-LIMIT_SECONDS = 60.0
+# Who has lost the API server time and again within two minutes looks again only after 30 to 60 s (client-go's reflector), and may then find it still
+# warming up. Twice that, and what a count takes.
+LIMIT_SECONDS = 150.0
 # How long a quota that has counted too little is looked at before it is counted anew, and before it is again.
 MISCOUNT_SECONDS, RECOUNT_SECONDS = 0.2, 3.0
 RECOUNT = "quota-recount"
@@ -65,7 +67,7 @@ def kept(plan: Plan) -> list[Ref]:
 def await_live(resources: Resources, refs: Iterable[Ref], deadline: float, counted: Mapping[str, str]) -> None:
     """Return when each quota's ``status.hard`` equals its spec and ``status.used`` counts at least what is there of the kinds in ``counted``.
 
-    ``deadline`` is on the monotonic clock; at most 60 s are waited. Raises PlatformError with the key that is behind and its numbers.
+    ``deadline`` is on the monotonic clock; at most LIMIT_SECONDS are waited. Raises PlatformError with the key that is behind and its numbers.
     """
     started = time.monotonic()
     limit = min(deadline, started + LIMIT_SECONDS)
