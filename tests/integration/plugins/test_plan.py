@@ -17,8 +17,9 @@ from tests.support import modules
 
 from .conftest import Kubectl, Shop
 
-pytestmark = [pytest.mark.simulated, pytest.mark.timeout(3600), pytest.mark.slow]
 PLANS = int(os.environ.get("BARBERPRO_PLANS", "12"))
+# Two plans, a run and what kubectl sees of it take three to eight seconds each time.
+pytestmark = [pytest.mark.simulated, pytest.mark.timeout(600 + 30 * PLANS), pytest.mark.slow]
 KINDS = "deployments,services,configmaps,secrets,serviceaccounts,resourcequotas,networkpolicies,roles,jobs,httproutes,servicemonitors"
 # Written by the server on every write, or by controllers; what a user sets is the rest.
 BOOKKEEPING = ("resourceVersion", "generation", "managedFields", "creationTimestamp")
