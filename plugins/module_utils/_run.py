@@ -141,9 +141,16 @@ class Run:
         self.done += [change for change in plan.changes if (change.ref, change.action) not in known]
 
     def execute(self, plan: Plan) -> None:
-        """Apply a plan, with its intents recorded before and its outcome after, also when it fails half-way."""
+        """Apply a plan, with its intents recorded before and its outcome after, also when it fails half-way.
+
+        Where nothing is to be applied, what the plan has found to be ours is recorded: of a run that was killed before an object's outcome, it is an intent.
+        """
         self.note(plan)
-        if self.dry or not plan.effective():
+        if self.dry:
+            return
+        if not plan.effective():
+            if not self.outcomes_late:
+                self.save()
             return
         self.transaction.touch()
         self.engine.announce(plan)

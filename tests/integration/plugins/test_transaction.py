@@ -360,3 +360,16 @@ def test_check_mode_looks_and_writes_nothing(shop: Shop, kubectl: Kubectl) -> No
     result = modules.call(transaction, asked, check=True)
     assert (result["changed"], result["next"], result["journal"]) == (False, "none", {})
     assert kubectl("get", "lease,secret", "-n", "barberpro-system", "-l", f"barberpro.platform/tenant={shop.name}", "-o", "name") == ""
+
+
+def test_what_a_killed_run_made_last_is_in_the_record_of_the_next(shop: Shop) -> None:
+    """The object is as asked, so that the next run has nothing to apply in that step; the record must know it all the same."""
+    objects = shop.set()
+    with Killer(1, lambda method, path: method == "PATCH" and "/servicemonitors/" in path)(), pytest.raises(Killed):
+        shop.deploy(objects)
+    assert state(shop)["unknown"] == [f"ServiceMonitor.monitoring.coreos.com {shop.namespace}/targets"]
+    shop.deploy(objects)
+    assert (state(shop)["unknown"], state(shop)["finished"]) == ([], True)
+    versions = shop.versions()
+    shop.deploy(objects)
+    assert shop.versions() == versions
