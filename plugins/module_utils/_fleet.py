@@ -26,8 +26,8 @@ from ansible_collections.barberpro.platform.plugins.module_utils._lookout import
 from ansible_collections.barberpro.platform.plugins.module_utils._module import check_name
 from ansible_collections.barberpro.platform.plugins.module_utils._render import RenderError, render
 from ansible_collections.barberpro.platform.plugins.module_utils._resources import Resources
-from ansible_collections.barberpro.platform.plugins.module_utils._run import Run
-from ansible_collections.barberpro.platform.plugins.module_utils._store import content_hash
+from ansible_collections.barberpro.platform.plugins.module_utils._run import Run, in_phase
+from ansible_collections.barberpro.platform.plugins.module_utils._store import content_hash, numbered
 from ansible_collections.barberpro.platform.plugins.module_utils._undo import reverted, rolled_back, target_of
 
 STATES = ("deployed", "rolled_back")
@@ -88,8 +88,8 @@ def _tenant(fleet: _Fleet, asked: Mapping[str, Any], batch: Batch) -> dict[str, 
         left = _fleet_recover.left(run)
         if left is not None:
             shown["recovered"] = left.sentence(dry=fleet.check_mode)
+            options = run.options = _aimed(run, left)
         if left is not None and not fleet.check_mode:
-            options = _aimed(run, left)
             problem = _fleet_recover.clear_up(left, options, lambda changed: _run(fleet, changed))
             taken = left.following == "adopt" or bool(problem)
             shown |= {"changed": True, "recovered": left.sentence(problem)}
@@ -123,7 +123,18 @@ def _aimed(run: Run, left: _fleet_recover.Left) -> dict[str, Any]:
     """
     if left.returning or run.options["state"] != "rolled_back":
         return dict(run.options)
+    if run.options.get("to_revision") is None and _has_moved(run):
+        return {**run.options, "to_revision": run.record.current}
     return {**run.options, "to_revision": target_of(run)}
+
+
+def _has_moved(run: Run) -> bool:
+    """Return whether a killed deploy has moved the route away from the current revision, which its record does not say yet."""
+    current, pending = run.record.current, run.record.pending
+    if current not in run.kept or pending not in run.kept or current not in run.record.proven:
+        return False
+    there, here = (run.engine.plan(in_phase(numbered(run.store.read(number), number), "promotion")).effective() for number in (current, pending))
+    return bool(there) and not here
 
 
 def _refuse_to_guess(run: Run, problem: str) -> None:
